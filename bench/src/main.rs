@@ -1,0 +1,3 @@
+//! Load generators, veth topologies, measurement, report.
+
+fn main() {}

@@ -1,0 +1,217 @@
+//! A leg as the XDP program sees it, and the table that finds it.
+//!
+//! The table is our own: buckets by (address, port), each the head of a short chain of legs, all in arrays that the
+//! kernel looks up inline and the user half maps into its memory. `docs/architecture.md` has the figures against the
+//! kernel's hash map.
+
+use crate::byte_order::{Be16, Be32};
+use crate::limits::LEG_BUCKETS;
+
+/// The leg carries RTP.
+pub const RTP: u32 = 1;
+/// The leg carries RTCP; with [`RTP`], both on one port (RFC 5761).
+pub const RTCP: u32 = 1 << 1;
+/// A source is learned only from [`Leg::admit_address`].
+pub const ADDRESS_TOLD: u32 = 1 << 2;
+/// A source is learned only if its packets carry [`Leg::admit_ssrc`].
+pub const SSRC_TOLD: u32 = 1 << 3;
+/// A source is learned only if its packets carry one of [`Leg::admit_payload_types`].
+pub const PAYLOAD_TYPES_TOLD: u32 = 1 << 4;
+/// What arrives here is sent on by another leg.
+pub const HAS_STREAM: u32 = 1 << 5;
+
+/// Which packets belong to a leg: those that are addressed to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct LegKey {
+    /// Our own address.
+    pub address: Be32,
+    /// Our own port.
+    pub port: Be16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+impl LegKey {
+    /// The key for one of our addresses and ports.
+    #[inline(always)]
+    pub const fn new(address: Be32, port: Be16) -> Self {
+        Self { address, port, reserved: 0 }
+    }
+
+    /// The bucket of this key, below [`LEG_BUCKETS`]. Neighbouring ports share cache lines of the bucket array.
+    #[inline(always)]
+    pub const fn bucket(self) -> u32 {
+        let address = self.address.get();
+        ((self.port.get() as u32) ^ address ^ (address >> 16)) & (LEG_BUCKETS - 1)
+    }
+}
+
+/// The one source that a leg admits: address, port and a mark that it is set, in one word that is compared and
+/// exchanged atomically.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Source(u64);
+
+impl Source {
+    /// Nothing learned yet.
+    pub const NONE: Self = Self(0);
+
+    /// This address and port.
+    #[inline(always)]
+    pub const fn new(address: Be32, port: Be16) -> Self {
+        Self(1 << 48 | (port.wire() as u64) << 32 | address.wire() as u64)
+    }
+
+    /// From the word in [`Leg::source`].
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// As the word in [`Leg::source`].
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Address and port, if a source is set.
+    pub const fn get(self) -> Option<(Be32, Be16)> {
+        if self.0 == 0 {
+            return None;
+        }
+        Some((Be32::from_wire(self.0 as u32), Be16::from_wire((self.0 >> 32) as u16)))
+    }
+}
+
+/// Where the stream of a leg goes: destination address and both ports in one word, so that a packet never leaves
+/// for half of a new destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Destination {
+    /// Address of the receiver.
+    pub address: Be32,
+    /// Our port that the packet leaves from, then the receiver's: the first four bytes of the UDP header.
+    pub ports: Be32,
+}
+
+impl Destination {
+    /// A receiver, reached from one of our ports.
+    pub const fn new(address: Be32, port: Be16, from_port: Be16) -> Self {
+        Self { address, ports: Be32::new((from_port.get() as u32) << 16 | port.get() as u32) }
+    }
+}
+
+/// One record of the `LEGS` map: exactly one cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Leg {
+    /// What is addressed to this leg.
+    pub key: LegKey,
+    /// The next leg of the same bucket, 0 for none.
+    pub next: u32,
+    /// Index of the next hop towards [`Leg::destination`]; 0 while nothing can be sent there.
+    pub next_hop: u32,
+    /// The [`Source`] that is admitted; a learning leg starts with [`Source::NONE`], and the kernel half exchanges
+    /// it for the first source that looks right.
+    pub source: u64,
+    /// Where what arrives here is sent.
+    pub destination: Destination,
+    /// Our address that it leaves from.
+    pub origin: Be32,
+    /// The constants of this module.
+    pub flags: u32,
+    /// Counts the lives of this slot.
+    pub generation: u32,
+    /// With [`ADDRESS_TOLD`]: the only address that may be learned.
+    pub admit_address: Be32,
+    /// With [`SSRC_TOLD`]: the SSRC that a source to be learned must carry.
+    pub admit_ssrc: Be32,
+    /// With [`PAYLOAD_TYPES_TOLD`]: one bit for each of the payload types 0 to 63 and 96 to 127. Those between are
+    /// unassigned, and with the marker bit set they look like RTCP (RFC 5761 section 4).
+    pub admit_payload_types: [u32; 3],
+}
+
+impl Leg {
+    /// Whether all of `payload_types` (bit n stands for type n) can be told to the kernel half.
+    pub const fn can_tell(payload_types: u128) -> bool {
+        payload_types >> 64 & 0xffff_ffff == 0
+    }
+
+    /// [`Leg::admit_payload_types`] for a set of payload types; those for which [`Leg::can_tell`] is false are lost.
+    pub const fn payload_type_words(payload_types: u128) -> [u32; 3] {
+        [payload_types as u32, (payload_types >> 32) as u32, (payload_types >> 96) as u32]
+    }
+
+    /// Whether a source may be learned from a packet of this payload type.
+    #[inline(always)]
+    pub const fn admits_payload_type(&self, payload_type: u8) -> bool {
+        let word = match payload_type {
+            0..32 => self.admit_payload_types[0],
+            32..64 => self.admit_payload_types[1],
+            96..128 => self.admit_payload_types[2],
+            _ => return false,
+        };
+        word >> (payload_type & 31) & 1 == 1
+    }
+}
+
+/// What is counted for one leg on one CPU. A record of the `LEG_COUNTERS` map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct LegCounters {
+    /// Packets that were sent on.
+    pub forwarded: u64,
+    /// Bytes of those packets, Ethernet header to end of frame.
+    pub forwarded_bytes: u64,
+    /// When the last packet was admitted, CLOCK_MONOTONIC_COARSE in nanoseconds; 0 for never.
+    pub last_admitted: u64,
+    /// When the last event about this leg was sent, on the same clock.
+    pub last_event: u64,
+    /// Bytes of the packets that were dropped.
+    pub dropped_bytes: u64,
+    /// Dropped packets, by [`crate::verdict::Drop`].
+    pub dropped: [u64; crate::verdict::DROPS],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leg_is_one_cache_line() {
+        assert_eq!((size_of::<Leg>(), align_of::<Leg>()), (64, 64));
+    }
+
+    #[test]
+    fn words_that_are_written_atomically_are_aligned() {
+        assert_eq!(core::mem::offset_of!(Leg, source) % 8, 0);
+        assert_eq!(core::mem::offset_of!(Leg, destination) % 8, 0);
+        assert_eq!(size_of::<Destination>(), 8);
+    }
+
+    #[test]
+    fn a_source_is_never_the_empty_word() {
+        assert_ne!(Source::new(Be32::new(0), Be16::new(0)), Source::NONE);
+        let source = Source::new(Be32::new(0x0a00_0001), Be16::new(5004));
+        assert_eq!(source.get(), Some((Be32::new(0x0a00_0001), Be16::new(5004))));
+        assert_eq!(Source::NONE.get(), None);
+    }
+
+    #[test]
+    fn payload_types_survive_their_packing() {
+        for told in [0_u8, 8, 31, 32, 63, 96, 127] {
+            assert!(Leg::can_tell(1 << told));
+            let leg = Leg { admit_payload_types: Leg::payload_type_words(1 << told), ..Leg::default() };
+            assert!((0..=u8::MAX).all(|tried| leg.admits_payload_type(tried) == (tried == told)), "{told}");
+        }
+        assert!((64..96).all(|told| !Leg::can_tell(1 << told)));
+    }
+
+    #[test]
+    fn buckets_are_in_range_and_neighbours_are_near() {
+        let key = |port| LegKey::new(Be32::new(0x0a4d_0101), Be16::new(port)).bucket();
+        assert!((0..=u16::MAX).all(|port| key(port) < LEG_BUCKETS));
+        assert_eq!(key(30000) ^ key(30001), 1);
+    }
+}

@@ -1,0 +1,19 @@
+//! The contract between Culvert's kernel half and its user half.
+//!
+//! Map records, verdicts with their reasons, and bounds-checked views of packets: one parser, used by the XDP program
+//! and by tests and tools on the host. Nothing here allocates, blocks or knows of signalling.
+#![cfg_attr(not(any(test, feature = "user")), no_std)]
+
+pub mod byte_order;
+pub mod checksum;
+pub mod event;
+pub mod leg;
+pub mod limits;
+pub mod media;
+pub mod next_hop;
+pub mod packet;
+pub mod udp_frame;
+pub mod verdict;
+
+#[cfg(feature = "user")]
+mod pod;

@@ -1,0 +1,75 @@
+//! Telling media from anything else by its first bytes (RFC 3550 sections 5.1 and 6.4, RFC 5761 section 4).
+
+use crate::byte_order::Be32;
+use crate::leg::{self, Leg};
+use crate::packet::Packet;
+use crate::verdict::Drop;
+
+/// Bytes of a fixed RTP header.
+pub const RTP_HEADER: usize = 12;
+/// Bytes of the shortest RTCP packet that names its sender.
+pub const RTCP_HEADER: usize = 8;
+
+/// What a leg that is still learning needs to know of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// An RTP packet.
+    Rtp {
+        /// Payload type, 0 to 127.
+        payload_type: u8,
+        /// Synchronisation source.
+        ssrc: Be32,
+    },
+    /// An RTCP packet.
+    Rtcp {
+        /// Synchronisation source of its sender.
+        ssrc: Be32,
+    },
+}
+
+impl Media {
+    /// Reads the media header at `offset`; `None` if it is neither RTP nor RTCP of version 2.
+    #[inline(always)]
+    pub fn at(packet: &Packet<'_>, offset: usize) -> Option<Self> {
+        let view = packet.view::<RTCP_HEADER>(offset)?;
+        if view.u8::<0>() >> 6 != 2 {
+            return None;
+        }
+        let second = view.u8::<1>();
+        // RFC 5761 section 4: RTCP packet types lie where marked RTP payload types 64 to 95 would.
+        if (192..=223).contains(&second) {
+            return Some(Self::Rtcp { ssrc: view.be32::<4>() });
+        }
+        let view = packet.view::<RTP_HEADER>(offset)?;
+        Some(Self::Rtp { payload_type: second & 0x7f, ssrc: view.be32::<8>() })
+    }
+
+    /// Whether a leg that is learning its source may learn it from this packet.
+    ///
+    /// # Errors
+    /// The reason why not.
+    #[inline(always)]
+    pub fn admit(self, leg: &Leg) -> Result<(), Drop> {
+        let ssrc = match self {
+            Self::Rtp { payload_type, ssrc } => {
+                if leg.flags & leg::RTP == 0 {
+                    return Err(Drop::NotMedia);
+                }
+                if leg.flags & leg::PAYLOAD_TYPES_TOLD != 0 && !leg.admits_payload_type(payload_type) {
+                    return Err(Drop::UnexpectedPayloadType);
+                }
+                ssrc
+            }
+            Self::Rtcp { ssrc } => {
+                if leg.flags & leg::RTCP == 0 {
+                    return Err(Drop::NotMedia);
+                }
+                ssrc
+            }
+        };
+        if leg.flags & leg::SSRC_TOLD != 0 && ssrc != leg.admit_ssrc {
+            return Err(Drop::UnexpectedSsrc);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! What can become of a packet that is not forwarded: the one table of reasons, from which counters, statistics and
+//! documentation take their names.
+
+macro_rules! reasons {
+    ($(#[$outer:meta])* $name:ident, $count:ident: $($variant:ident = $text:literal, $description:literal;)+) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum $name {
+            $(#[doc = $description] $variant,)+
+        }
+
+        #[doc = concat!("How many variants [`", stringify!($name), "`] has.")]
+        pub const $count: usize = [$($name::$variant),+].len();
+
+        impl $name {
+            /// Every variant, in the order of the counters.
+            pub const ALL: [Self; $count] = [$(Self::$variant),+];
+
+            /// The name in statistics and metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// What it means, in one sentence.
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$variant => $description,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet went to the kernel's network stack untouched.
+    Pass, PASSES:
+    TooShort = "too_short", "The frame is too short for IPv4 and UDP.";
+    NotIpv4 = "not_ipv4", "The frame carries something else than IPv4, ARP for example.";
+    IpOptions = "ip_options", "The IPv4 header carries options.";
+    Fragment = "fragment", "The packet is a fragment.";
+    NotUdp = "not_udp", "The packet carries something else than UDP.";
+    NoLeg = "no_leg", "No leg has this destination address and port.";
+}
+
+reasons! {
+    /// Why a packet that was addressed to a leg was dropped.
+    Drop, DROPS:
+    LengthMismatch = "length_mismatch", "The lengths in the IPv4 and UDP headers contradict each other or the frame.";
+    TtlExpired = "ttl_expired", "The time to live was 1 or less: forwarding would go in circles.";
+    SourceMismatch = "source_mismatch", "The source is not the one that the leg admits.";
+    NotMedia = "not_media", "The leg is learning its source, and this is neither RTP nor RTCP as it expects.";
+    UnexpectedSsrc = "unexpected_ssrc", "The leg is learning its source, and this is not the SSRC that was told.";
+    UnexpectedPayloadType = "unexpected_payload_type", "The leg is learning its source, and this payload type was not told.";
+    NoStream = "no_stream", "Nothing is to be done with what arrives on this leg.";
+    RemoteUnknown = "remote_unknown", "The side that it would be sent to has not said, or shown, where it is.";
+    NextHopUnresolved = "next_hop_unresolved", "The neighbour that it would be sent through has no MAC address yet.";
+    TooBig = "too_big", "The packet is larger than the egress device takes.";
+    NoDevice = "no_device", "The egress device is not there.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_their_own_index() {
+        assert!(Pass::ALL.iter().enumerate().all(|(index, pass)| *pass as usize == index));
+        assert!(Drop::ALL.iter().enumerate().all(|(index, drop)| *drop as usize == index));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: Vec<_> = Pass::ALL.map(Pass::name).into_iter().chain(Drop::ALL.map(Drop::name)).collect();
+        assert!((1..names.len()).all(|at| !names[..at].contains(&names[at])), "{names:?}");
+    }
+}
