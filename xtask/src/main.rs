@@ -1,0 +1,47 @@
+//! `cargo xtask`: sets up, builds, tests, measures and demonstrates the project.
+//!
+//! Every command first sets up what it misses, prints each command that it runs, and says what to do when one
+//! fails. It builds as the user who called it and elevates only what needs privilege. It must not depend on any
+//! other crate of the workspace, because it builds before they can.
+
+mod build;
+mod command;
+mod privilege;
+mod setup;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Sets up, builds, tests, measures and demonstrates Culvert"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing, or say exactly what to install: kernel-half toolchain, test and demo programs.
+    Setup,
+    /// Build the kernel halves, then the user half (which embeds them).
+    Build(build::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Setup => setup::everything(),
+        Task::Build(options) => build::everything(options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\ncargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
