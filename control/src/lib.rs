@@ -1,0 +1,1 @@
+//! Culvert's control plane: sessions, protocols and the daemon `culvert`. Knows sessions; never touches an eBPF map.
