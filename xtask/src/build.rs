@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::command::{cargo, run};
 use crate::setup;
-use crate::workspace::{self, KERNEL_CRATES};
+use crate::workspace;
 
 /// What to build.
 #[derive(clap::Args, Clone, Copy)]
@@ -23,22 +23,15 @@ pub(crate) fn everything(options: Options) -> Result<()> {
 /// The object files that `relay-user` and `bench` embed.
 pub(crate) fn kernel_halves() -> Result<()> {
     let toolchain = setup::kernel_toolchain()?;
-    for kernel_crate in KERNEL_CRATES {
-        let folder = workspace::root().join(kernel_crate.folder);
-        if !folder.join("Cargo.toml").is_file() {
-            bail!(
-                "{}/Cargo.toml is missing: the checkout is incomplete (git status)",
-                kernel_crate.folder
-            );
-        }
+    for kernel_crate in workspace::kernel_crates() {
         run(
             toolchain
-                .cargo(&folder, "build")
+                .cargo(&kernel_crate.path(), "build")
                 .args(["--bin", kernel_crate.binary]),
             "the messages above are the compiler's; a message of the linker about LLVM means that the compiler is \
              newer than bpf-linker's LLVM: delete target/tools and run `cargo xtask setup`",
         )?;
-        let object = workspace::kernel_object(kernel_crate);
+        let object = kernel_crate.object();
         if !object.is_file() {
             bail!("the build ended well, but left no {}", object.display());
         }

@@ -4,10 +4,13 @@
 //! fails. It builds as the user who called it and elevates only what needs privilege. It must not depend on any
 //! other crate of the workspace, because it builds before they can.
 
+mod bench;
 mod build;
+mod ci;
 mod command;
 mod privilege;
 mod setup;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -30,12 +33,21 @@ enum Task {
     Setup,
     /// Build the kernel halves, then the user half (which embeds them).
     Build(build::Options),
+    /// Run every check: format, lints, documentation, licences, tests (as root where they need it).
+    Test(test::Options),
+    /// Measure on veth pairs; arguments go to the program `bench`.
+    Bench(bench::Options),
+    /// What continuous integration runs: test, then bench with its thresholds.
+    Ci,
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::everything(),
         Task::Build(options) => build::everything(options),
+        Task::Test(options) => test::everything(&options),
+        Task::Bench(options) => bench::measure(&options),
+        Task::Ci => ci::everything(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

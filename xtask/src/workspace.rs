@@ -14,8 +14,23 @@ pub(crate) struct KernelCrate {
     pub(crate) binary: &'static str,
 }
 
+impl KernelCrate {
+    /// Where its manifest is.
+    pub(crate) fn path(&self) -> PathBuf {
+        root().join(self.folder)
+    }
+
+    /// Its object file; `relay-user` and `bench` embed it from here.
+    pub(crate) fn object(&self) -> PathBuf {
+        kernel_target()
+            .join(KERNEL_TARGET)
+            .join("release")
+            .join(self.binary)
+    }
+}
+
 /// Every kernel crate of the project.
-pub(crate) const KERNEL_CRATES: &[KernelCrate] = &[
+const KERNEL_CRATES: &[KernelCrate] = &[
     KernelCrate {
         folder: "relay-ebpf",
         binary: "relay",
@@ -25,6 +40,13 @@ pub(crate) const KERNEL_CRATES: &[KernelCrate] = &[
         binary: "generator",
     },
 ];
+
+/// The kernel crates that this checkout holds.
+pub(crate) fn kernel_crates() -> impl Iterator<Item = &'static KernelCrate> {
+    KERNEL_CRATES
+        .iter()
+        .filter(|kernel_crate| kernel_crate.path().join("Cargo.toml").is_file())
+}
 
 /// The project's root.
 pub(crate) fn root() -> &'static Path {
@@ -41,14 +63,6 @@ pub(crate) fn target() -> PathBuf {
 /// Where cargo puts the kernel halves.
 pub(crate) fn kernel_target() -> PathBuf {
     root().join("target/kernel")
-}
-
-/// The object file of a kernel crate; `relay-user` and `bench` embed it from here.
-pub(crate) fn kernel_object(kernel_crate: &KernelCrate) -> PathBuf {
-    kernel_target()
-        .join(KERNEL_TARGET)
-        .join("release")
-        .join(kernel_crate.binary)
 }
 
 /// Where tools that only this project uses are installed.

@@ -28,8 +28,3 @@ pub(crate) fn kernel_toolchain() -> Result<KernelToolchain> {
 pub(crate) fn test_programs() -> Result<()> {
     packages::install(&[TESTS])
 }
-
-/// Programs that the demo drives.
-pub(crate) fn demo_programs() -> Result<()> {
-    packages::install(&[DEMO])
-}

@@ -1,0 +1,38 @@
+//! `cargo xtask bench`: hands its arguments to the program `bench`, built for release and run as root.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::command::run;
+use crate::{build, privilege, setup, workspace};
+
+/// Arguments of the program `bench`.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Options {
+    /// Handed to the program as they are; `cargo xtask bench -- --help` lists them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+impl Options {
+    /// The short form with thresholds on ratios, as continuous integration runs it.
+    pub(crate) fn quick_check() -> Self {
+        Self {
+            arguments: vec!["--quick".into(), "--check".into()],
+        }
+    }
+}
+
+/// Builds and measures.
+pub(crate) fn measure(options: &Options) -> Result<()> {
+    build::kernel_halves()?;
+    build::user_half(true, &["bench", "control"])?;
+    setup::test_programs()?;
+    run(
+        privilege::elevated(workspace::program("bench", true), "the bench")?
+            .current_dir(workspace::root())
+            .args(&options.arguments),
+        "the bench's own message is above; other programs that use the processor spoil its figures",
+    )
+}

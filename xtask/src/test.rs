@@ -1,0 +1,231 @@
+//! `cargo xtask test`: every check that a change must pass, as a table of steps.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::command::{cargo, output, run};
+use crate::workspace;
+use crate::{build, privilege, setup};
+
+/// Which steps to run.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Options {
+    /// Run only this step (and the build, which all need).
+    #[arg(long, value_name = "NAME", value_parser = STEPS.map(|step| step.name))]
+    only: Option<String>,
+    /// Leave this step out.
+    #[arg(long, value_name = "NAME", value_parser = STEPS.map(|step| step.name))]
+    except: Vec<String>,
+}
+
+impl Options {
+    /// Every step.
+    pub(crate) fn all() -> Self {
+        Self {
+            only: None,
+            except: Vec::new(),
+        }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == name)
+            && !self.except.iter().any(|except| except == name)
+    }
+}
+
+/// One kind of check.
+#[derive(Clone, Copy)]
+struct Step {
+    name: &'static str,
+    check: fn() -> Result<Outcome>,
+}
+
+/// How a step ended, short of failure.
+enum Outcome {
+    Passed,
+    /// It could not be done here; says why, and how to make it possible.
+    Skipped(&'static str),
+}
+
+const STEPS: [Step; 6] = [
+    Step {
+        name: "format",
+        check: format,
+    },
+    Step {
+        name: "lint",
+        check: lint,
+    },
+    Step {
+        name: "documentation",
+        check: documentation,
+    },
+    Step {
+        name: "dependencies",
+        check: dependencies,
+    },
+    Step {
+        name: "unit",
+        check: unit,
+    },
+    Step {
+        name: "privileged",
+        check: privileged,
+    },
+];
+
+/// Runs the steps, all of them even when one fails, and ends with a table.
+pub(crate) fn everything(options: &Options) -> Result<()> {
+    build::kernel_halves()?;
+    let mut failed = Vec::new();
+    let mut table = Vec::new();
+    for step in STEPS.iter().filter(|step| options.wants(step.name)) {
+        eprintln!("\n== {}", step.name);
+        let start = Instant::now();
+        let result = (step.check)();
+        let verdict = match result {
+            Ok(Outcome::Passed) => "passed".to_owned(),
+            Ok(Outcome::Skipped(why)) => format!("skipped: {why}"),
+            Err(error) => {
+                eprintln!("{error:#}");
+                failed.push(step.name);
+                format!("FAILED; run it alone: cargo xtask test --only {}", step.name)
+            }
+        };
+        table.push((step.name, start.elapsed(), verdict));
+    }
+    print_table(&table);
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        bail!("failed: {}", failed.join(", "))
+    }
+}
+
+fn print_table(table: &[(&str, Duration, String)]) {
+    eprintln!();
+    for (name, time, verdict) in table {
+        eprintln!("{name:<14} {:>7.1} s  {verdict}", time.as_secs_f64());
+    }
+}
+
+fn format() -> Result<Outcome> {
+    let hint = "run `cargo fmt --all` (in the folder of the kernel crate, if it is one)";
+    run(cargo().args(["fmt", "--all", "--check"]), hint)?;
+    for kernel_crate in workspace::kernel_crates() {
+        run(
+            cargo().current_dir(kernel_crate.path()).args(["fmt", "--check"]),
+            hint,
+        )?;
+    }
+    Ok(Outcome::Passed)
+}
+
+fn lint() -> Result<Outcome> {
+    let hint = "fix the cause; an exception is written as #[expect(lint, reason = \"…\")]";
+    run(
+        cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        hint,
+    )?;
+    for kernel_crate in workspace::kernel_crates() {
+        // Stable Rust has no `core` for BPF, so they are linted for the host, as their own tests are.
+        let mut clippy = cargo();
+        clippy
+            .current_dir(kernel_crate.path())
+            .env("CARGO_TARGET_DIR", workspace::kernel_target());
+        run(clippy.args(["clippy", "--release", "--", "-D", "warnings"]), hint)?;
+    }
+    Ok(Outcome::Passed)
+}
+
+fn documentation() -> Result<Outcome> {
+    run(
+        cargo().env("RUSTDOCFLAGS", "-D warnings").args([
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ]),
+        "most often: a link in a comment to something that was renamed",
+    )?;
+    Ok(Outcome::Passed)
+}
+
+/// Licences, duplicate and banned crates, and where crates come from (`deny.toml`).
+fn dependencies() -> Result<Outcome> {
+    if output(cargo().args(["deny", "--version"])).is_none() {
+        return Ok(Outcome::Skipped(
+            "cargo-deny is not installed (cargo install --locked cargo-deny)",
+        ));
+    }
+    let mut checks = vec!["licenses", "bans", "sources"];
+    if output(cargo().args(["deny", "fetch", "db"])).is_some() {
+        checks.push("advisories");
+    } else {
+        eprintln!("advisories are not checked: the RustSec database cannot be reached");
+    }
+    run(
+        cargo().args(["deny", "check"]).args(checks),
+        "what is allowed, and why, is in deny.toml",
+    )?;
+    Ok(Outcome::Passed)
+}
+
+/// Tests that need no privilege, property tests among them.
+fn unit() -> Result<Outcome> {
+    let hint = "the failed test's name is above; run it alone with `cargo test NAME`";
+    if has_nextest() {
+        run(cargo().args(["nextest", "run", "--workspace"]), hint)?;
+        run(cargo().args(["test", "--workspace", "--doc"]), hint)?;
+    } else {
+        run(cargo().args(["test", "--workspace"]), hint)?;
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Tests that are marked `#[ignore = "needs root"]`: they load XDP programs and make network namespaces.
+fn privileged() -> Result<Outcome> {
+    setup::test_programs()?;
+    let hint = "the failed test's name is above; run it alone as root with `cargo test NAME -- --ignored`";
+    let runner = privilege::prefix("tests in network namespaces")?.join(" ");
+    let mut tests = cargo();
+    if !runner.is_empty() {
+        tests.env(runner_variable(), runner);
+    }
+    if has_nextest() {
+        tests.args([
+            "nextest",
+            "run",
+            "--workspace",
+            "--run-ignored",
+            "only",
+            "--no-tests",
+            "pass",
+        ]);
+    } else {
+        tests.args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--",
+            "--ignored",
+        ]);
+    }
+    run(&mut tests, hint)?;
+    Ok(Outcome::Passed)
+}
+
+fn has_nextest() -> bool {
+    output(cargo().args(["nextest", "--version"])).is_some()
+}
+
+/// The variable that names the program which cargo starts test binaries with.
+fn runner_variable() -> String {
+    format!(
+        "CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER",
+        std::env::consts::ARCH.to_uppercase()
+    )
+}
