@@ -1,0 +1,1 @@
+//! Between session descriptions and the neutral session model.

@@ -1,0 +1,9 @@
+//! SIP (RFC 3261): messages, session descriptions, authentication, transactions, registrar and calls.
+//!
+//! It translates its own dialogue into the neutral session model of [`crate::session`] and back. It must not know any
+//! other protocol module.
+
+pub mod digest;
+pub mod media;
+pub mod message;
+pub mod sdp;

@@ -1,0 +1,1 @@
+//! Session descriptions, line-preserving (RFC 4566, RFC 3264).
