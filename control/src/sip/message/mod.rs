@@ -24,6 +24,7 @@ pub use accessors::{CSeq, ContentType, Refresher, SessionExpires};
 pub use address::{Contacts, NameAddr};
 pub use auth::AuthParams;
 pub use datagram::{Datagram, parse_datagram};
+pub(in crate::sip) use error::printable;
 pub use error::{Fault, HeaderError, ParseError};
 pub use grammar::Params;
 pub use headers::{Header, Headers};
