@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use crate::{bench, test};
+use crate::{bench, demo, test};
 
-/// All checks, then the quick bench with its thresholds.
+/// All checks, then the quick bench with its thresholds, then the demo.
 pub(crate) fn everything() -> Result<()> {
-    test::everything(&test::Options::all())?;
-    bench::measure(&bench::Options::quick_check())
+    test::everything(&test::Options::without_demo())?;
+    bench::measure(&bench::Options::quick_check())?;
+    demo::show(&demo::Options::usual())
 }

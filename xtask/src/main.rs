@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod ci;
 mod command;
+mod demo;
 mod privilege;
 mod setup;
 mod test;
@@ -37,7 +38,9 @@ enum Task {
     Test(test::Options),
     /// Measure on veth pairs; arguments go to the program `bench`.
     Bench(bench::Options),
-    /// What continuous integration runs: test, then bench with its thresholds.
+    /// Let a SIP viewer call a SIP camera through the relay, and account for every packet.
+    Demo(demo::Options),
+    /// What continuous integration runs: test, then bench with its thresholds, then demo.
     Ci,
 }
 
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Build(options) => build::everything(options),
         Task::Test(options) => test::everything(&options),
         Task::Bench(options) => bench::measure(&options),
+        Task::Demo(options) => demo::show(&options),
         Task::Ci => ci::everything(),
     };
     match result {

@@ -1,12 +1,13 @@
 //! `cargo xtask test`: every check that a change must pass, as a table of steps.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use crate::command::{cargo, output, run};
 use crate::workspace;
-use crate::{build, privilege, setup};
+use crate::{build, demo, privilege, setup};
 
 /// Which steps to run.
 #[derive(clap::Args, Clone)]
@@ -20,11 +21,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Every step.
-    pub(crate) fn all() -> Self {
+    /// Every step but the demo.
+    pub(crate) fn without_demo() -> Self {
         Self {
             only: None,
-            except: Vec::new(),
+            except: vec!["demo".to_owned()],
         }
     }
 
@@ -38,17 +39,10 @@ impl Options {
 #[derive(Clone, Copy)]
 struct Step {
     name: &'static str,
-    check: fn() -> Result<Outcome>,
+    check: fn() -> Result<()>,
 }
 
-/// How a step ended, short of failure.
-enum Outcome {
-    Passed,
-    /// It could not be done here; says why, and how to make it possible.
-    Skipped(&'static str),
-}
-
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step {
         name: "format",
         check: format,
@@ -85,8 +79,7 @@ pub(crate) fn everything(options: &Options) -> Result<()> {
         let start = Instant::now();
         let result = (step.check)();
         let verdict = match result {
-            Ok(Outcome::Passed) => "passed".to_owned(),
-            Ok(Outcome::Skipped(why)) => format!("skipped: {why}"),
+            Ok(()) => "passed".to_owned(),
             Err(error) => {
                 eprintln!("{error:#}");
                 failed.push(step.name);
@@ -110,7 +103,7 @@ fn print_table(table: &[(&str, Duration, String)]) {
     }
 }
 
-fn format() -> Result<Outcome> {
+fn format() -> Result<()> {
     let hint = "run `cargo fmt --all` (in the folder of the kernel crate, if it is one)";
     run(cargo().args(["fmt", "--all", "--check"]), hint)?;
     for kernel_crate in workspace::kernel_crates() {
@@ -119,10 +112,10 @@ fn format() -> Result<Outcome> {
             hint,
         )?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-fn lint() -> Result<Outcome> {
+fn lint() -> Result<()> {
     let hint = "fix the cause; an exception is written as #[expect(lint, reason = \"…\")]";
     run(
         cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -136,10 +129,10 @@ fn lint() -> Result<Outcome> {
             .env("CARGO_TARGET_DIR", workspace::kernel_target());
         run(clippy.args(["clippy", "--release", "--", "-D", "warnings"]), hint)?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-fn documentation() -> Result<Outcome> {
+fn documentation() -> Result<()> {
     run(
         cargo().env("RUSTDOCFLAGS", "-D warnings").args([
             "doc",
@@ -148,32 +141,28 @@ fn documentation() -> Result<Outcome> {
             "--document-private-items",
         ]),
         "most often: a link in a comment to something that was renamed",
-    )?;
-    Ok(Outcome::Passed)
+    )
 }
 
-/// Licences, duplicate and banned crates, and where crates come from (`deny.toml`).
-fn dependencies() -> Result<Outcome> {
-    if output(cargo().args(["deny", "--version"])).is_none() {
-        return Ok(Outcome::Skipped(
-            "cargo-deny is not installed (cargo install --locked cargo-deny)",
-        ));
-    }
-    let mut checks = vec!["licenses", "bans", "sources"];
-    if output(cargo().args(["deny", "fetch", "db"])).is_some() {
+/// Licences, banned crates, and where crates come from (`deny.toml`).
+fn dependencies() -> Result<()> {
+    let checker = setup::dependency_checker()?;
+    let deny = |arguments: &[&str]| {
+        let mut command = Command::new(&checker);
+        command.current_dir(workspace::root()).args(arguments);
+        command
+    };
+    let mut checks = vec!["check", "licenses", "bans", "sources"];
+    if output(&mut deny(&["fetch", "db"])).is_some() {
         checks.push("advisories");
     } else {
-        eprintln!("advisories are not checked: the RustSec database cannot be reached");
+        eprintln!("known vulnerabilities are not checked: the RustSec database cannot be reached");
     }
-    run(
-        cargo().args(["deny", "check"]).args(checks),
-        "what is allowed, and why, is in deny.toml",
-    )?;
-    Ok(Outcome::Passed)
+    run(&mut deny(&checks), "what is allowed, and why, is in deny.toml")
 }
 
 /// Tests that need no privilege, property tests among them.
-fn unit() -> Result<Outcome> {
+fn unit() -> Result<()> {
     let hint = "the failed test's name is above; run it alone with `cargo test NAME`";
     if has_nextest() {
         run(cargo().args(["nextest", "run", "--workspace"]), hint)?;
@@ -181,11 +170,11 @@ fn unit() -> Result<Outcome> {
     } else {
         run(cargo().args(["test", "--workspace"]), hint)?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 /// Tests that are marked `#[ignore = "needs root"]`: they load XDP programs and make network namespaces.
-fn privileged() -> Result<Outcome> {
+fn privileged() -> Result<()> {
     setup::test_programs()?;
     let hint = "the failed test's name is above; run it alone as root with `cargo test NAME -- --ignored`";
     let runner = privilege::prefix("tests in network namespaces")?.join(" ");
@@ -214,8 +203,12 @@ fn privileged() -> Result<Outcome> {
             "--ignored",
         ]);
     }
-    run(&mut tests, hint)?;
-    Ok(Outcome::Passed)
+    run(&mut tests, hint)
+}
+
+/// The demo in its short form.
+fn short_demo() -> Result<()> {
+    demo::show(&demo::Options::short())
 }
 
 fn has_nextest() -> bool {

@@ -9,15 +9,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::command::{cargo, output, run};
+use super::tools::Tool;
+use crate::command::{cargo, output};
 use crate::workspace;
 
 const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
 const LLVM: &str = "/usr/lib/llvm-22";
-const LINKER_VERSION: &str = "0.13.0";
+
+/// Links BPF programs from LLVM bitcode.
+const LINKER: Tool = Tool {
+    name: "bpf-linker",
+    version: "0.13.0",
+    arguments: &["--no-default-features", "--features", "llvm-22"],
+    environment: &[("LLVM_PREFIX", LLVM)],
+    hint: "it needs LLVM 22 with headers: sudo apt-get install llvm-22-dev",
+};
 
 /// Where a compiler with `core` for BPF comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +71,7 @@ impl KernelToolchain {
         };
         Ok(Self {
             compiler,
-            linker: find_or_build_linker()?,
+            linker: LINKER.find_or_build()?,
         })
     }
 
@@ -117,8 +126,8 @@ impl KernelToolchain {
 impl fmt::Display for KernelToolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.compiler {
-            Compiler::Debian => write!(f, "Debian's rustc and bpf-linker {LINKER_VERSION}"),
-            Compiler::Nightly => write!(f, "rustup's nightly and bpf-linker {LINKER_VERSION}"),
+            Compiler::Debian => write!(f, "Debian's rustc and bpf-linker {}", LINKER.version),
+            Compiler::Nightly => write!(f, "rustup's nightly and bpf-linker {}", LINKER.version),
         }
     }
 }
@@ -132,46 +141,7 @@ fn has_core(folder: &Path) -> bool {
         .any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
 }
 
-fn linker() -> PathBuf {
-    workspace::tools().join("bin/bpf-linker")
-}
-
 /// Whether the linker is there, or what it is built with is.
-pub(super) fn can_install_linker() -> bool {
-    linker().is_file() || Path::new(LLVM).join("bin/llvm-config").is_file()
-}
-
-fn find_or_build_linker() -> Result<PathBuf> {
-    let linker = linker();
-    if linker.is_file() && is_right_version() {
-        return Ok(linker);
-    }
-    eprintln!("to build the kernel half: building bpf-linker {LINKER_VERSION}; this happens once");
-    let mut install = cargo();
-    install.env("LLVM_PREFIX", LLVM);
-    install.args([
-        "install",
-        "bpf-linker",
-        "--version",
-        LINKER_VERSION,
-        "--locked",
-        "--force",
-    ]);
-    install
-        .args(["--no-default-features", "--features", "llvm-22", "--root"])
-        .arg(workspace::tools());
-    run(
-        &mut install,
-        "it needs LLVM 22 with headers: sudo apt-get install llvm-22-dev",
-    )?;
-    linker
-        .is_file()
-        .then_some(linker)
-        .context("cargo install ended well, but left no bpf-linker")
-}
-
-/// Reads what `cargo install` recorded: cheaper than starting the linker, which loads all of LLVM.
-fn is_right_version() -> bool {
-    let record = fs::read_to_string(workspace::tools().join(".crates.toml")).unwrap_or_default();
-    record.contains(&format!("\"bpf-linker {LINKER_VERSION} "))
+pub(super) fn can_have_linker() -> bool {
+    LINKER.is_built() || Path::new(LLVM).join("bin/llvm-config").is_file()
 }

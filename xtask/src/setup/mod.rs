@@ -2,11 +2,24 @@
 
 mod kernel_toolchain;
 mod packages;
+mod tools;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 
 pub(crate) use kernel_toolchain::KernelToolchain;
 use packages::{DEMO, KERNEL_TOOLCHAIN, TESTS};
+use tools::Tool;
+
+/// Checks licences and origins of dependencies.
+const DEPENDENCY_CHECKER: Tool = Tool {
+    name: "cargo-deny",
+    version: "0.20.2",
+    arguments: &[],
+    environment: &[],
+    hint: "check the network; or leave the step out: cargo xtask test --except dependencies",
+};
 
 /// `cargo xtask setup`: all of it.
 pub(crate) fn everything() -> Result<()> {
@@ -18,10 +31,20 @@ pub(crate) fn everything() -> Result<()> {
 
 /// Compiler and linker of the kernel half.
 pub(crate) fn kernel_toolchain() -> Result<KernelToolchain> {
-    if KernelToolchain::find_compiler().is_none() || !kernel_toolchain::can_install_linker() {
+    if KernelToolchain::find_compiler().is_none() || !kernel_toolchain::can_have_linker() {
         packages::install(&[KERNEL_TOOLCHAIN])?;
     }
     KernelToolchain::complete()
+}
+
+/// cargo-deny.
+pub(crate) fn dependency_checker() -> Result<PathBuf> {
+    DEPENDENCY_CHECKER.find_or_build()
+}
+
+/// Programs that the demo drives.
+pub(crate) fn demo_programs() -> Result<()> {
+    packages::install(&[DEMO])
 }
 
 /// Programs that the tests drive.

@@ -1,0 +1,111 @@
+//! A SIP terminal that this project did not write: baresip, as camera or as viewer.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::clip::{Clip, FRAME_RATE, FRAME_SIZE};
+use super::namespace_thread;
+use super::process::Process;
+use super::topology::{Namespace, TERMINAL_INTERFACE, Wire};
+
+/// Where a terminal takes commands, inside its namespace.
+const CONTROL: &str = "127.0.0.1:4444";
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a terminal does with pictures.
+pub(super) enum Picture<'a> {
+    /// It sends the clip's.
+    Sends(&'a Clip),
+    /// It only receives.
+    Receives,
+}
+
+/// A running terminal.
+pub(super) struct Terminal {
+    pub(super) process: Process,
+    namespace: PathBuf,
+}
+
+impl Terminal {
+    /// Starts a terminal that registers at the relay's address on its wire and answers every call.
+    pub(super) fn start(
+        namespace: &Namespace,
+        wire: &Wire,
+        password: &str,
+        clip: &Clip,
+        picture: &Picture<'_>,
+        folder: &Path,
+    ) -> Result<Self> {
+        let folder = folder.join(wire.name);
+        fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::write(folder.join("config"), configuration(wire, clip, picture))?;
+        let account = format!(
+            "<sip:{}@{};transport=udp>;auth_pass={password};regint=60;answermode=auto;audio_codecs=pcmu;\
+             video_codecs=h264\n",
+            wire.name, wire.relay
+        );
+        fs::write(folder.join("accounts"), account)?;
+        fs::write(folder.join("contacts"), "")?;
+        let mut command = namespace.command("baresip");
+        command.arg("-f").arg(&folder);
+        let process = Process::start(wire.name, command, folder.join("log"))?;
+        Ok(Self {
+            process,
+            namespace: namespace.path(),
+        })
+    }
+
+    /// Calls an address.
+    pub(super) fn dial(&self, address: &str) -> Result<()> {
+        self.command(format!(r#"{{"command":"dial","params":"{address}"}}"#))
+    }
+
+    /// Ends the call.
+    pub(super) fn hang_up(&self) -> Result<()> {
+        self.command(r#"{"command":"hangup"}"#.to_owned())
+    }
+
+    /// Hands over a command as baresip's `ctrl_tcp` takes it: JSON as a netstring.
+    fn command(&self, json: String) -> Result<()> {
+        let deliver = move || {
+            let mut connection = TcpStream::connect(CONTROL)?;
+            connection.set_write_timeout(Some(PATIENCE))?;
+            write!(connection, "{}:{json},", json.len())
+        };
+        namespace_thread::run_in(&self.namespace, deliver)?.context("the terminal does not take commands")
+    }
+}
+
+fn configuration(wire: &Wire, clip: &Clip, picture: &Picture<'_>) -> String {
+    let mut lines = vec![
+        "poll_method epoll".to_owned(),
+        format!("sip_listen {}:5060", wire.terminal),
+        format!("net_interface {TERMINAL_INTERFACE}"),
+        "rtp_ports 20000-20100".to_owned(),
+        "module g711.so".to_owned(),
+        "module aufile.so".to_owned(),
+        "module avcodec.so".to_owned(),
+        "module fakevideo.so".to_owned(),
+        "module_app account.so".to_owned(),
+        "module_app menu.so".to_owned(),
+        "module_app ctrl_tcp.so".to_owned(),
+        format!("ctrl_tcp_listen {CONTROL}"),
+        format!("audio_source aufile,{}", clip.sound.display()),
+        "audio_player aufile,/dev/null".to_owned(),
+        "video_display fakevideo,nil".to_owned(),
+    ];
+    if let Picture::Sends(clip) = picture {
+        lines.push("module avformat.so".to_owned());
+        lines.push(format!("video_source avformat,{}", clip.picture.display()));
+        lines.push(format!("video_size {FRAME_SIZE}"));
+        lines.push(format!("video_fps {FRAME_RATE}"));
+        lines.push("video_bitrate 500000".to_owned());
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
