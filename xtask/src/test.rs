@@ -67,6 +67,10 @@ const STEPS: [Step; 7] = [
         name: "privileged",
         check: privileged,
     },
+    Step {
+        name: "demo",
+        check: short_demo,
+    },
 ];
 
 /// Runs the steps, all of them even when one fails, and ends with a table.
