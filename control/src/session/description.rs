@@ -13,6 +13,8 @@ pub struct MediaLine {
     pub rtcp_mux: bool,
     /// The RTP payload types that the side names, 0 to 127.
     pub payload_types: Vec<u8>,
+    /// Whether the side says that nobody is to send (hold): silence is then no sign of a dead peer.
+    pub silent: bool,
     /// The SSRC that the side says it will send with.
     pub ssrc: Option<u32>,
     /// Whether the medium is refused, or is of a kind that cannot be relayed.

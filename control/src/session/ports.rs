@@ -173,6 +173,16 @@ impl PortPool {
         }
     }
 
+    /// Gives a pair back that nobody was told of: it can be taken again at once.
+    pub fn put_back(&mut self, pair: PortPair) {
+        let Some(ports) = self.addresses.get_mut(&pair.address) else {
+            return;
+        };
+        if ports.in_use.remove(&pair.even) {
+            ports.free.push_front(pair.even);
+        }
+    }
+
     /// How the pairs are used now.
     #[must_use]
     pub fn gauge(&self, now: Instant) -> PortGauge {

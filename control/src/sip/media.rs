@@ -100,6 +100,7 @@ fn describe_media(
             .map(SocketAddr::from),
         rtcp_mux: media.rtcp_mux(),
         payload_types: field.payload_types().collect(),
+        silent: !told || media.direction(default) == Direction::Inactive,
         ssrc: announced_ssrc(media, media.direction(default)),
         rejected: false,
     })

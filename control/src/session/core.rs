@@ -1,0 +1,219 @@
+//! Sessions over a data plane: offers, answers, ends. It knows legs and ports; it must not know which protocol made
+//! the offer.
+//!
+//! No future of [`SessionCore`] may be dropped before it is done: legs may be installed behind it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use relay_user::SourcePolicy;
+
+use super::plane::DataPlane;
+use super::state::Session;
+use super::{
+    Description, LocalMedia, Network, PortError, PortGauge, PortPool, SessionError, SessionReport, Side,
+    choose,
+};
+
+/// Names a session. Never reused within the life of a [`SessionCore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// How sessions are relayed.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// The networks that terminals are reached on.
+    pub networks: Vec<Network>,
+    /// UDP ports for media, on every network.
+    pub ports: RangeInclusive<u16>,
+    /// How long a pair of ports rests after its session ([`super::DEFAULT_QUARANTINE`]).
+    pub quarantine: Duration,
+    /// Who may send to a leg. `Pinned` needs terminals that send from where they receive and are not behind NAT;
+    /// `LearnPort` admits the address of the description with any port; `Learn` admits whoever first sends a packet
+    /// that looks right, which NAT needs, and which an attacker who guesses a port in time can use.
+    pub source: SourcePolicy,
+    /// Most sessions at a time.
+    pub most_sessions: usize,
+}
+
+/// All relayed sessions. Cheap to clone.
+#[derive(Debug)]
+pub struct SessionCore<D: DataPlane>(Arc<Inner<D>>);
+
+impl<D: DataPlane> Clone for SessionCore<D> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[derive(Debug)]
+struct Inner<D: DataPlane> {
+    plane: D,
+    options: SessionOptions,
+    pool: Mutex<PortPool>,
+    sessions: Mutex<HashMap<SessionId, SharedSession<D>>>,
+    next: AtomicU64,
+}
+
+/// One session; its lock is held across the calls into the data plane, so that changes of one session follow each
+/// other.
+type SharedSession<D> = Arc<tokio::sync::Mutex<Session<<D as DataPlane>::Leg>>>;
+
+impl<D: DataPlane> SessionCore<D> {
+    /// Sessions over this data plane.
+    ///
+    /// # Errors
+    /// [`PortError::NoPairs`] when the range of ports holds no pair.
+    pub fn new(plane: D, options: SessionOptions) -> Result<Self, PortError> {
+        let addresses = options.networks.iter().map(|network| network.address);
+        // Without randomness the pool starts at its first port, which is no weakness, only less variety.
+        let start = getrandom::u64().unwrap_or(0);
+        let pool = PortPool::new(addresses, options.ports.clone(), options.quarantine, start)?;
+        Ok(Self(Arc::new(Inner {
+            plane,
+            options,
+            pool: Mutex::new(pool),
+            sessions: Mutex::default(),
+            next: AtomicU64::new(1),
+        })))
+    }
+
+    /// A caller's first offer: chooses networks and takes ports. Returns where the callee is to send, medium by
+    /// medium, to be written into the offer that goes on. Nothing is forwarded before the answer.
+    ///
+    /// # Errors
+    /// [`SessionError`]; no port is held then.
+    pub async fn offer(
+        &self,
+        caller: IpAddr,
+        callee: IpAddr,
+        offer: &Description,
+    ) -> Result<(SessionId, Vec<LocalMedia>), SessionError> {
+        let networks = (self.network(caller).await?, self.network(callee).await?);
+        let id = SessionId(self.0.next.fetch_add(1, Ordering::Relaxed));
+        let mut session = Session::new(id, (caller, networks.0), (callee, networks.1), Instant::now());
+        let local = session.take_offer(Side::Caller, offer, &mut lock(&self.0.pool))?;
+        let limit = self.0.options.most_sessions;
+        let mut sessions = lock(&self.0.sessions);
+        if sessions.len() >= limit {
+            session.put_ports_back(&mut lock(&self.0.pool));
+            return Err(SessionError::TooMany { limit });
+        }
+        sessions.insert(id, Arc::new(tokio::sync::Mutex::new(session)));
+        Ok((id, local))
+    }
+
+    /// A later offer, from either side. Returns where the other side is to send. What was agreed stays in force until
+    /// the answer; if the offer is refused, nothing more is to be done.
+    ///
+    /// # Errors
+    /// [`SessionError`]; the session is then as it was.
+    pub async fn reoffer(
+        &self,
+        id: SessionId,
+        side: Side,
+        offer: &Description,
+    ) -> Result<Vec<LocalMedia>, SessionError> {
+        let session = self.find(id)?;
+        let mut session = session.lock().await;
+        session.check_alive()?;
+        session.take_offer(side, offer, &mut lock(&self.0.pool))
+    }
+
+    /// The answer to the last offer; may come again, changed (183 then 200). When this returns, the legs forward.
+    /// Returns where the side that offered is to send.
+    ///
+    /// # Errors
+    /// [`SessionError`]; the session is then as it was.
+    pub async fn answer(&self, id: SessionId, answer: &Description) -> Result<Vec<LocalMedia>, SessionError> {
+        let session = self.find(id)?;
+        let mut session = session.lock().await;
+        session.check_alive()?;
+        session
+            .take_answer(answer, &self.0.plane, self.0.options.source)
+            .await
+    }
+
+    /// Ends a session: removes its legs, lets its ports rest, and returns the last counters.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`] when it has ended already.
+    pub async fn end(&self, id: SessionId) -> Result<SessionReport, SessionError> {
+        let session = lock(&self.0.sessions)
+            .remove(&id)
+            .ok_or(SessionError::Unknown { id })?;
+        let mut session = session.lock().await;
+        let report = session.end(&self.0.plane);
+        session.release_ports(&mut lock(&self.0.pool), Instant::now());
+        Ok(report)
+    }
+
+    /// The counters of a session that runs; `None` if there is no such session.
+    pub async fn statistics(&self, id: SessionId) -> Option<SessionReport> {
+        let session = self.find(id).ok()?;
+        let session = session.lock().await;
+        Some(session.report(&self.0.plane))
+    }
+
+    /// How long no packet was admitted on any leg, or since the legs exist if there was none yet. `None` if there is
+    /// no such session, nothing is forwarded yet, or all media are on hold, so that silence means nothing.
+    pub async fn idle(&self, id: SessionId) -> Option<Duration> {
+        let session = self.find(id).ok()?;
+        let session = session.lock().await;
+        session.idle(&self.0.plane, Instant::now())
+    }
+
+    /// The counters of all sessions, oldest first.
+    pub async fn all(&self) -> Vec<SessionReport> {
+        let mut ids: Vec<SessionId> = lock(&self.0.sessions).keys().copied().collect();
+        ids.sort_unstable();
+        let mut reports = Vec::with_capacity(ids.len());
+        for id in ids {
+            reports.extend(self.statistics(id).await);
+        }
+        reports
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.0.sessions).len()
+    }
+
+    /// How the media ports are used.
+    #[must_use]
+    pub fn ports(&self) -> PortGauge {
+        lock(&self.0.pool).gauge(Instant::now())
+    }
+
+    async fn network(&self, terminal: IpAddr) -> Result<Network, SessionError> {
+        let unreachable = |cause| SessionError::Unreachable {
+            terminal,
+            cause: Box::new(cause),
+        };
+        let reach = self.0.plane.reach(terminal).await.map_err(unreachable)?;
+        Ok(choose(&self.0.options.networks, terminal, &reach.interface, reach.source)?.clone())
+    }
+
+    fn find(&self, id: SessionId) -> Result<SharedSession<D>, SessionError> {
+        lock(&self.0.sessions)
+            .get(&id)
+            .cloned()
+            .ok_or(SessionError::Unknown { id })
+    }
+}
+
+/// The data behind these locks is whole after every statement, so that a panic elsewhere does not make it unusable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
