@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::clip::{Clip, FRAME_RATE, FRAME_SIZE};
+use super::clip::{FRAME_RATE, FRAME_SIZE};
 use super::namespace_thread;
 use super::process::Process;
 use super::topology::{Namespace, TERMINAL_INTERFACE, Wire};
@@ -17,12 +17,14 @@ use super::topology::{Namespace, TERMINAL_INTERFACE, Wire};
 const CONTROL: &str = "127.0.0.1:4444";
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a terminal does with pictures.
-pub(super) enum Picture<'a> {
-    /// It sends the clip's.
-    Sends(&'a Clip),
-    /// It only receives.
-    Receives,
+/// What makes a terminal the camera or the viewer.
+pub(super) struct Settings<'a> {
+    pub(super) wire: &'a Wire,
+    pub(super) password: &'a str,
+    /// What its microphone hears.
+    pub(super) sound: &'a Path,
+    /// What its lens sees; a terminal without one only receives pictures.
+    pub(super) picture: Option<&'a Path>,
 }
 
 /// A running terminal.
@@ -33,21 +35,15 @@ pub(super) struct Terminal {
 
 impl Terminal {
     /// Starts a terminal that registers at the relay's address on its wire and answers every call.
-    pub(super) fn start(
-        namespace: &Namespace,
-        wire: &Wire,
-        password: &str,
-        clip: &Clip,
-        picture: &Picture<'_>,
-        folder: &Path,
-    ) -> Result<Self> {
+    pub(super) fn start(namespace: &Namespace, settings: &Settings<'_>, folder: &Path) -> Result<Self> {
+        let wire = settings.wire;
         let folder = folder.join(wire.name);
         fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        fs::write(folder.join("config"), configuration(wire, clip, picture))?;
+        fs::write(folder.join("config"), configuration(settings))?;
         let account = format!(
-            "<sip:{}@{};transport=udp>;auth_pass={password};regint=60;answermode=auto;audio_codecs=pcmu;\
+            "<sip:{}@{};transport=udp>;auth_pass={};regint=60;answermode=auto;audio_codecs=pcmu;\
              video_codecs=h264\n",
-            wire.name, wire.relay
+            wire.name, wire.relay, settings.password
         );
         fs::write(folder.join("accounts"), account)?;
         fs::write(folder.join("contacts"), "")?;
@@ -81,10 +77,10 @@ impl Terminal {
     }
 }
 
-fn configuration(wire: &Wire, clip: &Clip, picture: &Picture<'_>) -> String {
+fn configuration(settings: &Settings<'_>) -> String {
     let mut lines = vec![
         "poll_method epoll".to_owned(),
-        format!("sip_listen {}:5060", wire.terminal),
+        format!("sip_listen {}:5060", settings.wire.terminal),
         format!("net_interface {TERMINAL_INTERFACE}"),
         "rtp_ports 20000-20100".to_owned(),
         "module g711.so".to_owned(),
@@ -95,13 +91,13 @@ fn configuration(wire: &Wire, clip: &Clip, picture: &Picture<'_>) -> String {
         "module_app menu.so".to_owned(),
         "module_app ctrl_tcp.so".to_owned(),
         format!("ctrl_tcp_listen {CONTROL}"),
-        format!("audio_source aufile,{}", clip.sound.display()),
+        format!("audio_source aufile,{}", settings.sound.display()),
         "audio_player aufile,/dev/null".to_owned(),
         "video_display fakevideo,nil".to_owned(),
     ];
-    if let Picture::Sends(clip) = picture {
+    if let Some(picture) = settings.picture {
         lines.push("module avformat.so".to_owned());
-        lines.push(format!("video_source avformat,{}", clip.picture.display()));
+        lines.push(format!("video_source avformat,{}", picture.display()));
         lines.push(format!("video_size {FRAME_SIZE}"));
         lines.push(format!("video_fps {FRAME_RATE}"));
         lines.push("video_bitrate 500000".to_owned());
