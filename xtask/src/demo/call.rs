@@ -115,15 +115,13 @@ impl Call {
         self.camera.process.pause();
         self.viewer.process.pause();
         sleep(SETTLING)?;
-        let status = self
-            .gateway
-            .status()
-            .context("culvert does not answer any more")?;
+        let status = self.gateway.status();
         let camera = self.captures.camera.look(Seen::clone);
         let viewer = self.captures.viewer.look(Seen::clone);
-        let in_network_stack = self.captures.relay.look(|seen| seen.media.len() as u64);
+        let in_network_stack = self.captures.relay.look(Seen::received);
         self.camera.process.resume();
         self.viewer.process.resume();
+        let status = status.context("culvert does not answer any more")?;
         let formats: Vec<_> = viewer
             .sip
             .iter()

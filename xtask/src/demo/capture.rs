@@ -48,6 +48,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// How many media packets came in.
+    pub(super) fn received(&self) -> u64 {
+        self.media.iter().filter(|packet| !packet.is_outgoing).count() as u64
+    }
+
     /// When the first message passed that `is_it`, in this direction.
     pub(super) fn first(&self, is_outgoing: bool, is_it: impl Fn(&Sip) -> bool) -> Option<f64> {
         let mut right = self

@@ -53,8 +53,13 @@ pub(super) fn wait_for<T>(
     }
 }
 
+/// Whether the user wants the demo to end.
+pub(super) fn happened() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 fn check() -> Result<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) {
+    if happened() {
         bail!("interrupted; everything was taken down")
     } else {
         Ok(())

@@ -6,8 +6,10 @@
 mod call;
 mod capture;
 mod clip;
+mod folder;
 mod gateway;
 mod interrupt;
+mod leftovers;
 mod measurement;
 mod namespace_thread;
 mod packet_socket;
@@ -23,9 +25,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use self::call::{Call, Captures};
+use self::folder::Folder;
 use self::gateway::{Gateway, Passwords};
 use self::interrupt::wait_for;
 use self::report::Report;
@@ -113,7 +116,7 @@ fn show_as_root(options: &Options) -> Result<()> {
 fn call(options: &Options) -> Result<Report> {
     let folder = Folder::create()?;
     // Longer than the call, so that the clip does not end before the viewer hangs up.
-    let clip = clip::make(&folder.0, options.seconds + 2 * PATIENCE.as_secs())?;
+    let clip = clip::make(folder.path(), options.seconds + 2 * PATIENCE.as_secs())?;
     let topology = Topology::create()?;
     eprintln!(
         "demo: camera {} -- {} relay {} -- {} viewer, each in a network namespace of its own",
@@ -121,7 +124,7 @@ fn call(options: &Options) -> Result<Report> {
     );
     let captures = Captures::start(&topology)?;
     let passwords = Passwords::random()?;
-    let gateway = start_gateway(&topology, &passwords, &folder.0)?;
+    let gateway = start_gateway(&topology, &passwords, folder.path())?;
     let (sound, picture) = (clip.sound.as_path(), Some(clip.picture.as_path()));
     let camera = Settings {
         wire: &CAMERA,
@@ -136,14 +139,14 @@ fn call(options: &Options) -> Result<Report> {
         picture: None,
     };
     let mut call = Call {
-        camera: Terminal::start(&topology.camera, &camera, &folder.0)?,
-        viewer: Terminal::start(&topology.viewer, &viewer, &folder.0)?,
+        camera: Terminal::start(&topology.camera, &camera, folder.path())?,
+        viewer: Terminal::start(&topology.viewer, &viewer, folder.path())?,
         gateway,
         captures,
     };
     let report = call
         .run(options.seconds)
-        .map_err(|error| anyhow!("{error:#}\n{}", call.logs()))?;
+        .map_err(|error| explain(error, &call.logs()))?;
     call.finish()?;
     Ok(report)
 }
@@ -156,25 +159,15 @@ fn start_gateway(topology: &Topology, passwords: &Passwords, folder: &Path) -> R
     });
     match answered {
         Ok(_) => Ok(gateway),
-        Err(error) => bail!("{error:#}\n{}", gateway.process.log()),
+        Err(error) => Err(explain(error, &gateway.process.log())),
     }
 }
 
-/// A folder for the files of this run; it is removed with this value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> Result<Self> {
-        let folder = env::temp_dir().join(format!("culvert-demo-{}", std::process::id()));
-        fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("demo: cannot remove {}: {error}", self.0.display());
-        }
+/// Adds the logs to an error, unless the user wanted the end.
+fn explain(error: Error, logs: &str) -> Error {
+    if interrupt::happened() {
+        error
+    } else {
+        anyhow!("{error:#}\n{logs}")
     }
 }

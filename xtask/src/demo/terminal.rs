@@ -16,6 +16,12 @@ use super::topology::{Namespace, TERMINAL_INTERFACE, Wire};
 /// Where a terminal takes commands, inside its namespace.
 const CONTROL: &str = "127.0.0.1:4444";
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Where packages put baresip's modules.
+const MODULE_FOLDERS: &[&str] = &[
+    "/usr/lib/baresip/modules",
+    "/usr/lib64/baresip/modules",
+    "/usr/local/lib/baresip/modules",
+];
 
 /// What makes a terminal the camera or the viewer.
 pub(super) struct Settings<'a> {
@@ -23,7 +29,7 @@ pub(super) struct Settings<'a> {
     pub(super) password: &'a str,
     /// What its microphone hears.
     pub(super) sound: &'a Path,
-    /// What its lens sees; a terminal without one only receives pictures.
+    /// What its lens sees; a terminal without one sends a blank picture.
     pub(super) picture: Option<&'a Path>,
 }
 
@@ -39,7 +45,7 @@ impl Terminal {
         let wire = settings.wire;
         let folder = folder.join(wire.name);
         fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        fs::write(folder.join("config"), configuration(settings))?;
+        fs::write(folder.join("config"), configuration(settings, modules()?))?;
         let account = format!(
             "<sip:{}@{};transport=udp>;auth_pass={};regint=60;answermode=auto;audio_codecs=pcmu;\
              video_codecs=h264\n",
@@ -77,30 +83,42 @@ impl Terminal {
     }
 }
 
-fn configuration(settings: &Settings<'_>) -> String {
+fn modules() -> Result<&'static str> {
+    let found = MODULE_FOLDERS.iter().find(|folder| Path::new(folder).is_dir());
+    found
+        .copied()
+        .with_context(|| format!("baresip's modules are in none of {}", MODULE_FOLDERS.join(", ")))
+}
+
+fn configuration(settings: &Settings<'_>, modules: &str) -> String {
     let mut lines = vec![
         "poll_method epoll".to_owned(),
+        format!("module_path {modules}"),
         format!("sip_listen {}:5060", settings.wire.terminal),
         format!("net_interface {TERMINAL_INTERFACE}"),
         "rtp_ports 20000-20100".to_owned(),
         "module g711.so".to_owned(),
         "module aufile.so".to_owned(),
         "module avcodec.so".to_owned(),
-        "module fakevideo.so".to_owned(),
         "module_app account.so".to_owned(),
         "module_app menu.so".to_owned(),
         "module_app ctrl_tcp.so".to_owned(),
         format!("ctrl_tcp_listen {CONTROL}"),
         format!("audio_source aufile,{}", settings.sound.display()),
         "audio_player aufile,/dev/null".to_owned(),
+        "module fakevideo.so".to_owned(),
         "video_display fakevideo,nil".to_owned(),
+        "statmode_default off".to_owned(),
     ];
-    if let Some(picture) = settings.picture {
-        lines.push("module avformat.so".to_owned());
-        lines.push(format!("video_source avformat,{}", picture.display()));
-        lines.push(format!("video_size {FRAME_SIZE}"));
-        lines.push(format!("video_fps {FRAME_RATE}"));
-        lines.push("video_bitrate 500000".to_owned());
+    match settings.picture {
+        Some(picture) => lines.extend([
+            "module avformat.so".to_owned(),
+            format!("video_source avformat,{}", picture.display()),
+            format!("video_size {FRAME_SIZE}"),
+            format!("video_fps {FRAME_RATE}"),
+            "video_bitrate 500000".to_owned(),
+        ]),
+        None => lines.push("video_source fakevideo,nil".to_owned()),
     }
     lines.push(String::new());
     lines.join("\n")

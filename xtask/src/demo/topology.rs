@@ -1,7 +1,6 @@
 //! Three network namespaces, two wires: camera – relay – viewer.
 //!
-//! Nothing of it touches the machine's own network. Names carry our process number, so that several demos can run
-//! at once and a later one can tell what a crashed one left behind.
+//! Nothing of it touches the machine's own network. Several demos can run at once.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,9 +10,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::leftovers;
 use crate::command::output;
 
-const PREFIX: &str = "culvert-demo-";
 const NAMESPACES: &str = "/run/netns";
 /// `ip netns exec` shows the files of this folder to the program as `/etc`.
 const NAMESPACE_FILES: &str = "/etc/netns";
@@ -57,7 +56,7 @@ pub(super) struct Namespace {
 impl Namespace {
     fn create(role: &str) -> Result<Self> {
         let namespace = Self {
-            name: format!("{PREFIX}{}-{role}", std::process::id()),
+            name: leftovers::name(role),
         };
         let files = Path::new(NAMESPACE_FILES).join(&namespace.name);
         // Without this, programs in the namespace wait for name servers that they cannot reach.
@@ -162,24 +161,10 @@ impl Topology {
 /// Removes the namespaces of demos that ended without doing so: their process is gone.
 fn remove_leftovers() {
     for folder in [NAMESPACES, NAMESPACE_FILES] {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if owner(&name).is_some_and(|process| !is_running(process)) {
-                eprintln!("demo: removing what a crashed run left behind: {name}");
-                remove(&name);
-            }
+        for name in leftovers::among(leftovers::names_in(folder)) {
+            remove(&name);
         }
     }
-}
-
-/// The process that made a namespace of this name, if a demo did.
-fn owner(name: &str) -> Option<u32> {
-    name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
-}
-
-/// Whether this process number belongs to a demo; it may have been given to another program meanwhile.
-fn is_running(process: u32) -> bool {
-    fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim() == "xtask")
 }
 
 /// Ends what still runs in the namespace, which can only be what a demo started, and removes it.
@@ -211,16 +196,4 @@ fn quietly(command: &mut Command) -> Result<()> {
         bail!("{command:?} failed ({}); its message is above", output.status);
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_namespaces_of_demos_have_an_owner() {
-        assert_eq!(owner("culvert-demo-4711-camera"), Some(4711));
-        assert_eq!(owner("culvert-demo-mine"), None);
-        assert_eq!(owner("production"), None);
-    }
 }
