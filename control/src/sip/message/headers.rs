@@ -31,9 +31,16 @@ impl Header {
     }
 
     /// Reads a line, continuation lines included, without its closing line end. `None` when it has no valid name
-    /// before a colon. Space before the colon is tolerated.
+    /// before a colon, or a carriage return that ends no line: another reader might see two fields there. Space before
+    /// the colon is tolerated.
     #[must_use]
     pub(super) fn from_line(line: Bytes) -> Option<Self> {
+        let mut pairs = line.windows(2);
+        if line.ends_with(b"\r")
+            || pairs.any(|pair| pair.first() == Some(&b'\r') && pair.last() != Some(&b'\n'))
+        {
+            return None;
+        }
         let colon = line.iter().position(|&byte| byte == b':')?;
         let name = line.get(..colon)?.trim_ascii_end();
         if !grammar::is_token(name) {
@@ -274,6 +281,7 @@ mod tests {
         assert_eq!(Header::from_line(Bytes::from_static(b"no colon")), None);
         assert_eq!(Header::from_line(Bytes::from_static(b": no name")), None);
         assert_eq!(Header::from_line(Bytes::from_static(b"two words: x")), None);
+        assert_eq!(Header::from_line(Bytes::from_static(b"Subject: x\rVia: y")), None);
     }
 
     #[test]

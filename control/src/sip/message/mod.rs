@@ -17,6 +17,8 @@ mod method;
 mod name;
 mod parse;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod uri;
 mod via;
 

@@ -97,6 +97,7 @@ pub(super) fn finish(message: Message, fault: Option<Fault>) -> Result<Message, 
 /// malformed.
 fn check(message: &Message) -> Result<(), Fault> {
     message.top_via()?;
+    message.vias()?;
     message.from()?;
     message.to()?;
     message.call_id()?;
@@ -182,7 +183,8 @@ fn parse_start_line(line: &[u8]) -> Result<(StartLine, Option<Fault>), Fault> {
 fn parse_status(rest: &[u8]) -> Option<StartLine> {
     let rest = rest.strip_prefix(b" ")?.trim_ascii_start();
     let (code, reason) = rest.split_at_checked(3)?;
-    if !code.iter().all(u8::is_ascii_digit) || !(reason.is_empty() || reason.starts_with(b" ")) {
+    let spaced = reason.is_empty() || reason.starts_with(b" ");
+    if !code.iter().all(u8::is_ascii_digit) || !spaced || reason.contains(&b'\r') {
         return None;
     }
     let code = std::str::from_utf8(code).ok()?.parse().ok()?;
