@@ -26,7 +26,7 @@ pub(crate) fn kernel_halves() -> Result<()> {
     for kernel_crate in workspace::kernel_crates() {
         run(
             toolchain
-                .cargo(&kernel_crate.path(), "build")
+                .build(&kernel_crate.path())
                 .args(["--bin", kernel_crate.binary]),
             "the messages above are the compiler's; a message of the linker about LLVM means that the compiler is \
              newer than bpf-linker's LLVM: delete target/tools and run `cargo xtask setup`",

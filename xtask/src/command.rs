@@ -45,7 +45,12 @@ pub(crate) fn is_installed(program: &str) -> bool {
 ///
 /// Started as `cargo xtask`, we carry variables that describe ourselves; a child build must not see them.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new("cargo");
+    cargo_named("cargo")
+}
+
+/// The same for a program that works like `cargo`.
+pub(crate) fn cargo_named(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(workspace::root());
     for (name, _) in env::vars_os() {
         if describes_ourselves(&name) {

@@ -120,18 +120,20 @@ fn format() -> Result<()> {
 }
 
 fn lint() -> Result<()> {
+    setup::test_programs()?;
     let hint = "fix the cause; an exception is written as #[expect(lint, reason = \"…\")]";
     run(
         cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         hint,
     )?;
+    let toolchain = setup::kernel_toolchain()?;
     for kernel_crate in workspace::kernel_crates() {
-        // Stable Rust has no `core` for BPF, so they are linted for the host, as their own tests are.
-        let mut clippy = cargo();
-        clippy
-            .current_dir(kernel_crate.path())
-            .env("CARGO_TARGET_DIR", workspace::kernel_target());
-        run(clippy.args(["clippy", "--release", "--", "-D", "warnings"]), hint)?;
+        run(
+            toolchain
+                .clippy(&kernel_crate.path())
+                .args(["--", "-D", "warnings"]),
+            hint,
+        )?;
     }
     Ok(())
 }

@@ -12,10 +12,11 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use super::tools::Tool;
-use crate::command::{cargo, output};
+use crate::command::{cargo, cargo_named, output};
 use crate::workspace;
 
 const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
 const LLVM: &str = "/usr/lib/llvm-22";
 
@@ -75,9 +76,23 @@ impl KernelToolchain {
         })
     }
 
-    /// `cargo` for a kernel crate in `folder`: right compiler, right linker, and none of the user half's settings.
-    pub(crate) fn cargo(&self, folder: &Path, command: &str) -> Command {
-        let mut cargo = cargo();
+    /// `cargo build` for a kernel crate in `folder`.
+    pub(crate) fn build(&self, folder: &Path) -> Command {
+        self.prepare(cargo(), folder, "build")
+    }
+
+    /// `cargo clippy` for a kernel crate in `folder`; it must be as old as the compiler, so it comes from the same
+    /// place.
+    pub(crate) fn clippy(&self, folder: &Path) -> Command {
+        let program = match self.compiler {
+            Compiler::Debian => DEBIAN_CLIPPY,
+            Compiler::Nightly => "cargo",
+        };
+        self.prepare(cargo_named(program), folder, "clippy")
+    }
+
+    /// The right compiler, the right linker, and none of the user half's settings.
+    fn prepare(&self, mut cargo: Command, folder: &Path, command: &str) -> Command {
         cargo.current_dir(folder).arg(command);
         for variable in [
             "RUSTC",

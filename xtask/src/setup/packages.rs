@@ -33,10 +33,10 @@ pub(super) const KERNEL_TOOLCHAIN: Group = Group {
                 rustup toolchain install nightly --component rust-src",
 };
 
-/// Namespaces, packet filters, device features, and an independent SIP peer.
+/// Lints of the kernel half, namespaces, packet filters, device features, and an independent SIP peer.
 pub(super) const TESTS: Group = Group {
     purpose: "run the tests",
-    packages: &["iproute2", "nftables", "ethtool", "sip-tester"],
+    packages: &["rust-web-clippy", "iproute2", "nftables", "ethtool", "sip-tester"],
     programs: &["ip", "nft", "ethtool", "sipp"],
     elsewhere: "install ip, nft, ethtool and sipp 3.6 with your system's package manager",
 };
