@@ -116,3 +116,145 @@ fn announced_ssrc(media: &Media, direction: Direction) -> Option<u32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{describe, readdress};
+    use crate::session::LocalMedia;
+    use crate::sip::sdp::{Sdp, SdpError};
+
+    fn sdp(text: &str) -> Sdp {
+        Sdp::parse(&Bytes::from(text.replace('\n', "\r\n"))).unwrap()
+    }
+
+    fn local(port: u16) -> LocalMedia {
+        let address = |port| std::net::SocketAddr::new([198, 51, 100, 1].into(), port);
+        LocalMedia {
+            rtp: address(port),
+            rtcp: address(port + 1),
+            rejected: port == 0,
+        }
+    }
+
+    fn readdressed(text: &str, ports: &[u16]) -> String {
+        let mut sdp = sdp(text);
+        readdress(
+            &mut sdp,
+            &ports.iter().map(|port| local(*port)).collect::<Vec<_>>(),
+        )
+        .unwrap();
+        String::from_utf8(sdp.to_bytes().into())
+            .unwrap()
+            .replace("\r\n", "\n")
+    }
+
+    #[test]
+    fn a_phone_is_described() {
+        let description = describe(&sdp(
+            "v=0\nc=IN IP4 192.0.2.9\nm=audio 4000 RTP/AVP 0 101\na=ssrc:7 cname:x\nm=video 4002 RTP/AVP 96\n\
+             c=IN IP4 192.0.2.10\na=rtcp:5000\na=rtcp-mux\na=inactive\nm=audio 0 RTP/AVP 0\n",
+        ))
+        .unwrap();
+        let [audio, video, refused] = &description.media[..] else {
+            panic!("three media")
+        };
+        assert_eq!(audio.remote, Some("192.0.2.9:4000".parse().unwrap()));
+        assert_eq!(audio.rtcp, Some("192.0.2.9:4001".parse().unwrap()));
+        assert_eq!(
+            (&audio.payload_types[..], audio.ssrc, audio.rtcp_mux, audio.silent),
+            (&[0, 101][..], Some(7), false, false)
+        );
+        assert_eq!(video.rtcp, Some("192.0.2.10:5000".parse().unwrap()));
+        assert!(video.rtcp_mux && video.silent && !video.rejected);
+        assert!(refused.rejected);
+    }
+
+    #[test]
+    fn the_ssrc_of_a_y_line_counts_from_the_side_that_sends() {
+        let text = "v=0\nc=IN IP4 192.0.2.9\nm=video 4000 RTP/AVP 96\na=recvonly\ny=0200000001\n";
+        assert_eq!(describe(&sdp(text)).unwrap().media[0].ssrc, None);
+        let answer = text.replace("recvonly", "sendonly");
+        assert_eq!(describe(&sdp(&answer)).unwrap().media[0].ssrc, Some(200_000_001));
+        let several = answer.replace("y=", "a=ssrc:1 a:b\na=ssrc:2 a:b\ny=");
+        assert_eq!(describe(&sdp(&several)).unwrap().media[0].ssrc, None);
+    }
+
+    #[test]
+    fn a_side_on_hold_tells_no_address() {
+        let description = describe(&sdp("v=0\nc=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\n")).unwrap();
+        assert_eq!(
+            (description.media[0].remote, description.media[0].rtcp),
+            (None, None)
+        );
+        assert!(description.media[0].silent && !description.media[0].rejected);
+        assert_eq!(
+            readdressed("v=0\nc=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\n", &[40000]),
+            "v=0\nc=IN IP4 0.0.0.0\nm=audio 40000 RTP/AVP 0\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_relayed_is_refused_alone() {
+        let text = "v=0\nc=IN IP4 192.0.2.9\nm=audio 4000 RTP/AVP 0\nm=application 4004 UDP/BFCP *\nm=video 4006/2 RTP/AVP 96\n\
+                    m=video 4010 TCP/RTP/AVP 96\nm=audio 4012 UDP/TLS/RTP/SAVPF 111\n";
+        let rejected: Vec<bool> = describe(&sdp(text))
+            .unwrap()
+            .media
+            .iter()
+            .map(|line| line.rejected)
+            .collect();
+        assert_eq!(rejected, [false, true, true, true, true]);
+        assert_eq!(
+            readdressed(text, &[40000, 0, 0, 0, 0]),
+            "v=0\nc=IN IP4 198.51.100.1\nm=audio 40000 RTP/AVP 0\nm=application 0 UDP/BFCP *\nm=video 0 RTP/AVP 96\n\
+             m=video 0 TCP/RTP/AVP 96\nm=audio 0 UDP/TLS/RTP/SAVPF 111\n"
+        );
+    }
+
+    #[test]
+    fn a_description_of_nothing_that_can_be_relayed_is_an_error() {
+        let error = describe(&sdp("v=0\nc=IN IP4 192.0.2.9\nm=video 4000 TCP/RTP/AVP 96\n")).unwrap_err();
+        assert_eq!(error.warn_code(), 302);
+        assert_eq!(
+            error.to_string(),
+            "SDP line 3 is `m=video 4000 TCP/RTP/AVP 96`; RTP over UDP on one port pair is relayed, nothing else"
+        );
+        assert!(
+            describe(&sdp("v=0\nm=audio 0 RTP/AVP 0\n")).is_ok(),
+            "the sides refuse it themselves"
+        );
+        assert!(describe(&sdp("v=0\ns=-\n")).is_ok(), "no media at all");
+    }
+
+    #[test]
+    fn an_active_medium_needs_an_address() {
+        let error = describe(&sdp("v=0\nm=audio 4000 RTP/AVP 0\n")).unwrap_err();
+        assert_eq!(error, SdpError::NoConnection { line: 2 });
+        let named = describe(&sdp("v=0\nc=IN IP4 phone.example\nm=audio 4000 RTP/AVP 0\n")).unwrap_err();
+        assert_eq!(named.warn_code(), 301);
+    }
+
+    #[test]
+    fn a_gb28181_invite_changes_in_two_lines_only() {
+        let text = "v=0\no=34020000002000000001 0 0 IN IP4 203.0.113.5\ns=Play\nu=1:0\nc=IN IP4 203.0.113.5\nt=0 0\n\
+                    m=video 30000 RTP/AVP 96\na=recvonly\na=rtpmap:96 PS/90000\ny=0200000001\nf=v/////a///\n";
+        let expected = text
+            .replace("\nc=IN IP4 203.0.113.5", "\nc=IN IP4 198.51.100.1")
+            .replace("30000", "40000");
+        assert_eq!(readdressed(text, &[40000]), expected);
+    }
+
+    #[test]
+    fn the_addresses_must_be_as_many_as_the_media() {
+        let error = readdress(&mut sdp("v=0\nm=audio 1 RTP/AVP 0\n"), &[]).unwrap_err();
+        assert_eq!(
+            error,
+            SdpError::MediaCount {
+                found: 1,
+                expected: 0
+            }
+        );
+    }
+}

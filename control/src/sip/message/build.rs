@@ -108,7 +108,7 @@ impl Message {
         let mut out = BytesMut::with_capacity(128 + head + self.body.len());
         match &self.start {
             StartLine::Request { method, uri } => {
-                out.put_slice(format!("{method} {uri} SIP/2.0\r\n").as_bytes())
+                out.put_slice(format!("{method} {uri} SIP/2.0\r\n").as_bytes());
             }
             StartLine::Response { code, reason } => {
                 out.put_slice(format!("SIP/2.0 {code} ").as_bytes());

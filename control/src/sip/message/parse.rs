@@ -67,7 +67,7 @@ pub(super) fn parse_head(head: &Bytes, limits: &Limits) -> Result<(Message, Opti
                     Some(Fault::HeaderLine {
                         found: printable(&line),
                     })
-                })
+                });
             }
         }
     }
