@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use relay_user::SourcePolicy;
 
+use super::error::with_causes;
 use super::plane::DataPlane;
 use super::state::Session;
 use super::{
@@ -199,7 +200,7 @@ impl<D: DataPlane> SessionCore<D> {
     async fn network(&self, terminal: IpAddr) -> Result<Network, SessionError> {
         let unreachable = |cause| SessionError::Unreachable {
             terminal,
-            cause: Box::new(cause),
+            cause: with_causes(&cause),
         };
         let reach = self.0.plane.reach(terminal).await.map_err(unreachable)?;
         Ok(choose(&self.0.options.networks, terminal, &reach.interface, reach.source)?.clone())

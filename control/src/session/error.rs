@@ -30,16 +30,16 @@ pub enum SessionError {
     Unreachable {
         /// The terminal.
         terminal: IpAddr,
-        /// What the data plane says.
-        cause: Box<dyn std::error::Error + Send + Sync>,
+        /// What the data plane says, down to the first cause.
+        cause: String,
     },
     /// The data plane did not take the legs.
     #[error("the relay does not take the legs of session {id}: {cause}")]
     Install {
         /// The session.
         id: SessionId,
-        /// What the data plane says.
-        cause: Box<dyn std::error::Error + Send + Sync>,
+        /// What the data plane says, down to the first cause.
+        cause: String,
     },
     /// An answer has another number of media than the offer (RFC 3264 section 6), or an offer has fewer than before
     /// (section 8).
@@ -67,4 +67,16 @@ impl SessionError {
             Self::TooMany { .. } | Self::Port(PortError::Exhausted { .. })
         )
     }
+}
+
+/// An error with all its causes, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }

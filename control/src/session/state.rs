@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use relay_user::{LegStatistics, Plan, SourcePolicy};
 
+use super::error::with_causes;
 use super::medium::{Agreement, Change, Leg, Medium, Ports, WantedLeg, streams};
 use super::plane::DataPlane;
 use super::report::{LegReport, SessionReport, add};
@@ -246,7 +247,7 @@ impl<L: Copy + Send + Sync> Session<L> {
             self.undo(done, plane).await;
             return Err(SessionError::Install {
                 id: self.id,
-                cause: Box::new(cause),
+                cause: with_causes(&cause),
             });
         }
         for (medium, change) in self.media.iter_mut().zip(changes) {

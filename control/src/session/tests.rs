@@ -196,7 +196,7 @@ async fn each_side_is_told_our_address_on_its_own_network() {
 async fn a_nat_address_is_told_and_the_real_one_is_used() {
     let plane = Memory::default();
     let core = core_with(&plane, |options| {
-        options.networks[0].advertise = Some(IpAddr::from([203, 0, 113, 5]))
+        options.networks[0].advertise = Some(IpAddr::from([203, 0, 113, 5]));
     });
     let (_, _, to_caller) = call(&core).await;
     assert_eq!(to_caller.rtp.ip(), IpAddr::from([203, 0, 113, 5]));
