@@ -3,6 +3,10 @@
 //! The table is our own: buckets by (address, port), each the head of a short chain of legs, all in arrays that the
 //! kernel looks up inline and the user half maps into its memory. `docs/architecture.md` has the figures against the
 //! kernel's hash map.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "words are packed and unpacked on purpose, field by field"
+)]
 
 use crate::byte_order::{Be16, Be32};
 use crate::limits::LEG_BUCKETS;
@@ -20,30 +24,36 @@ pub const PAYLOAD_TYPES_TOLD: u32 = 1 << 4;
 /// What arrives here is sent on by another leg.
 pub const HAS_STREAM: u32 = 1 << 5;
 
-/// Which packets belong to a leg: those that are addressed to it.
+/// Which packets belong to a leg: those that are addressed to it. Address and port in one word, as they lie in the
+/// packet, so that one comparison tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(C)]
-pub struct LegKey {
-    /// Our own address.
-    pub address: Be32,
-    /// Our own port.
-    pub port: Be16,
-    /// Zero.
-    pub reserved: u16,
-}
+#[repr(transparent)]
+pub struct LegKey(u64);
 
 impl LegKey {
     /// The key for one of our addresses and ports.
     #[inline(always)]
     pub const fn new(address: Be32, port: Be16) -> Self {
-        Self { address, port, reserved: 0 }
+        Self((port.wire() as u64) << 32 | address.wire() as u64)
+    }
+
+    /// Our own address.
+    #[inline(always)]
+    pub const fn address(self) -> Be32 {
+        Be32::from_wire(self.0 as u32)
+    }
+
+    /// Our own port.
+    #[inline(always)]
+    pub const fn port(self) -> Be16 {
+        Be16::from_wire((self.0 >> 32) as u16)
     }
 
     /// The bucket of this key, below [`LEG_BUCKETS`]. Neighbouring ports share cache lines of the bucket array.
     #[inline(always)]
     pub const fn bucket(self) -> u32 {
-        let address = self.address.get();
-        ((self.port.get() as u32) ^ address ^ (address >> 16)) & (LEG_BUCKETS - 1)
+        let address = self.address().get();
+        ((self.port().get() as u32) ^ address ^ (address >> 16)) & (LEG_BUCKETS - 1)
     }
 }
 
@@ -164,9 +174,7 @@ pub struct LegCounters {
     pub forwarded: u64,
     /// Bytes of those packets, Ethernet header to end of frame.
     pub forwarded_bytes: u64,
-    /// When the last packet was admitted, CLOCK_MONOTONIC_COARSE in nanoseconds; 0 for never.
-    pub last_admitted: u64,
-    /// When the last event about this leg was sent, on the same clock.
+    /// When the last event about this leg was sent, CLOCK_MONOTONIC_COARSE in nanoseconds; 0 for never.
     pub last_event: u64,
     /// Bytes of the packets that were dropped.
     pub dropped_bytes: u64,

@@ -165,7 +165,10 @@ mod tests {
         view.set_be16::<0>(Be16::new(0x0102));
         view.set_be32::<2>(Be32::new(0x0304_0506));
         view.set_u8::<6>(7);
-        assert_eq!((view.be16::<0>().get(), view.be32::<2>().get(), view.u8::<6>()), (0x0102, 0x0304_0506, 7));
+        assert_eq!(
+            (view.be16::<0>().get(), view.be32::<2>().get(), view.u8::<6>()),
+            (0x0102, 0x0304_0506, 7)
+        );
         assert_eq!(bytes, [0, 1, 2, 3, 4, 5, 6, 7]);
     }
 }

@@ -117,10 +117,9 @@ impl<'a> UdpFrame<'a> {
     /// The reason to drop the packet.
     #[inline(always)]
     pub fn check(&self, frame_length: usize) -> Result<(), Drop> {
-        let ip_length = self.ip_length();
-        let udp_length = self.headers.be16::<UDP_LENGTH>().get() as u32;
-        if udp_length < UDP as u32 || udp_length + IPV4 as u32 > ip_length || ip_length as usize + ETHERNET > frame_length
-        {
+        let ip_length = self.ip_length() as usize;
+        let udp_length = usize::from(self.headers.be16::<UDP_LENGTH>().get());
+        if udp_length < UDP || udp_length + IPV4 > ip_length || ip_length + ETHERNET > frame_length {
             return Err(Drop::LengthMismatch);
         }
         if self.headers.u8::<TIME_TO_LIVE>() <= 1 {
@@ -143,8 +142,10 @@ impl<'a> UdpFrame<'a> {
         let fewer = Be16::from_wire(hops.wire().wrapping_sub(Be16::new(1 << 8).wire()));
         let ipv4 = addresses.half(hops.wire(), fewer.wire());
 
-        headers.set_be16::<UDP_CHECKSUM>(Be16::from_wire(udp.apply_udp(headers.be16::<UDP_CHECKSUM>().wire())));
-        headers.set_be16::<IPV4_CHECKSUM>(Be16::from_wire(ipv4.apply(headers.be16::<IPV4_CHECKSUM>().wire())));
+        headers
+            .set_be16::<UDP_CHECKSUM>(Be16::from_wire(udp.apply_udp(headers.be16::<UDP_CHECKSUM>().wire())));
+        headers
+            .set_be16::<IPV4_CHECKSUM>(Be16::from_wire(ipv4.apply(headers.be16::<IPV4_CHECKSUM>().wire())));
         headers.set_be16::<TIME_TO_LIVE>(fewer);
         headers.set_be32::<SOURCE>(rewrite.origin);
         headers.set_be32::<DESTINATION>(rewrite.destination.address);

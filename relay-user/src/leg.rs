@@ -1,6 +1,8 @@
 //! Legs and streams as the caller describes them, and what the data plane reports of them.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Names one installed leg. Never reused within the life of a [`crate::Relay`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +87,22 @@ pub struct Plan {
     pub streams: Vec<StreamSpec>,
 }
 
+/// Who forwards the packets of a leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Path {
+    /// The XDP program, in the mode of the interface that they arrive on.
+    #[default]
+    Xdp,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Xdp => "xdp",
+        })
+    }
+}
+
 /// What the kernel counted for one leg. All counters start at zero when the leg is installed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LegStatistics {
@@ -92,6 +110,8 @@ pub struct LegStatistics {
     pub received: u64,
     /// Bytes of those packets, from the Ethernet header to the end of the frame.
     pub received_bytes: u64,
+    /// Of those, the packets that were sent on.
+    pub forwarded: u64,
     /// Packets that left towards this leg's remote side.
     pub sent: u64,
     /// Bytes of those packets.
@@ -99,10 +119,13 @@ pub struct LegStatistics {
     /// Packets that arrived for this leg and were dropped, by reason (the name of the drop reason, and the count);
     /// only reasons that occurred.
     pub dropped: Vec<(&'static str, u64)>,
-    /// Time since the last packet that was admitted on this leg; `None` if there was none yet.
-    pub idle: Option<std::time::Duration>,
+    /// How long no packet was admitted on this leg, as far as it was looked at: it is as exact as statistics are read
+    /// often. Counts from the installation while there was none.
+    pub idle: Duration,
     /// The source that the leg admits now: told or learned.
     pub source: Option<SocketAddr>,
     /// Where media for this leg's remote side is sent now.
     pub remote: Option<SocketAddr>,
+    /// Who forwards its packets.
+    pub path: Path,
 }

@@ -1,0 +1,29 @@
+//! Counters of packets that are not forwarded. The forwarded ones are counted where they are rewritten.
+
+use relay_common::verdict::{DROPS, Drop, Pass};
+
+use crate::maps;
+
+/// One more packet for the kernel's network stack.
+#[inline(always)]
+pub(crate) fn passed(reason: Pass) {
+    if let Some(counter) = maps::PASSED.get_ptr_mut(reason as u32) {
+        // SAFETY: this CPU's own counter; the program is not preempted by itself on one CPU.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// One more packet that was addressed to a leg and dropped.
+#[inline(always)]
+pub(crate) fn dropped(leg: u32, reason: Drop, bytes: usize) {
+    let Some(counters) = maps::LEG_COUNTERS.get_ptr_mut(leg) else { return };
+    let reason = reason as usize;
+    if reason >= DROPS {
+        return;
+    }
+    // SAFETY: as in `passed`; the index was checked.
+    unsafe {
+        *(&raw mut (*counters).dropped).cast::<u64>().add(reason) += 1;
+        (*counters).dropped_bytes += bytes as u64;
+    }
+}

@@ -1,0 +1,51 @@
+//! Culvert's XDP program: this file maps results to XDP actions and nothing else.
+#![no_std]
+#![no_main]
+#![expect(internal_features, reason = "compare-and-exchange: see learn.rs")]
+#![feature(core_intrinsics)]
+
+mod count;
+mod forward;
+mod learn;
+mod maps;
+mod notify;
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use relay_common::verdict::{Drop, Pass};
+
+/// What is to be done with a frame.
+pub(crate) enum Verdict {
+    /// It was rewritten, and leaves by this action.
+    Forward(u32),
+    /// It belongs to the kernel's network stack.
+    Pass(Pass),
+    /// It was addressed to this leg, and must not go on.
+    Drop(u32, Drop),
+}
+
+/// Forwards media of installed legs; everything else goes to the kernel untouched.
+#[xdp]
+pub fn relay(ctx: XdpContext) -> u32 {
+    match forward::handle(&ctx) {
+        Verdict::Forward(action) => action,
+        Verdict::Pass(reason) => {
+            count::passed(reason);
+            xdp_action::XDP_PASS
+        }
+        Verdict::Drop(leg, reason) => {
+            count::dropped(leg, reason, ctx.data_end() - ctx.data());
+            xdp_action::XDP_DROP
+        }
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Nothing here can panic; the linker would keep a call if something did, and the verifier refuse the endless loop.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,41 @@
+//! Events for the user half: never more than one a second for each leg on each CPU, and none that blocks.
+
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use relay_common::event::{Event, SOURCE_LEARNED};
+use relay_common::leg::Leg;
+use relay_common::limits::EVENT_INTERVAL_NS;
+use relay_common::udp_frame::UdpFrame;
+
+use crate::maps;
+
+/// Sends an event about the leg that `frame` arrived for. A full ring loses it: the user half also looks for itself.
+#[inline(always)]
+pub(crate) fn send(kind: u32, index: u32, leg: *mut Leg, frame: &UdpFrame<'_>, next_hop: u32) {
+    let Some(counters) = maps::LEG_COUNTERS.get_ptr_mut(index) else { return };
+    // SAFETY: takes no argument and only reads the clock.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    // SAFETY: this CPU's own record; the program is not preempted by itself on one CPU.
+    let last = unsafe { &mut (*counters).last_event };
+    // A source is learned once: the event is neither held back by others nor holds them back.
+    if kind != SOURCE_LEARNED {
+        if *last != 0 && now - *last < EVENT_INTERVAL_NS {
+            return;
+        }
+        *last = now;
+    }
+    // SAFETY: the map's record outlives the program's run.
+    let generation = unsafe { (*leg).generation };
+    let event = Event {
+        kind,
+        leg: index,
+        generation,
+        address: frame.source_address(),
+        port: frame.source_port(),
+        reserved: 0,
+        next_hop,
+    };
+    if let Some(mut entry) = maps::EVENTS.reserve::<Event>(0) {
+        entry.write(event);
+        entry.submit(0);
+    }
+}

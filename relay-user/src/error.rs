@@ -1,0 +1,135 @@
+//! What can go wrong, in words that say what was found and what to do about it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::attach::AttachError;
+use crate::kernel::LoadError;
+
+/// Why the data plane does not start. Nothing stays attached.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kernel half was refused.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// An interface cannot be used.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// No interface was named.
+    #[error("no interface was named: the relay needs at least one that media arrives on")]
+    NoInterface,
+    /// More interfaces than the device map holds.
+    #[error("{found} interfaces were named; at most {most} are supported")]
+    TooManyInterfaces {
+        /// How many were named.
+        found: usize,
+        /// How many there may be.
+        most: u32,
+    },
+    /// An interface is not Ethernet.
+    #[error("interface `{0}` is no Ethernet device: the relay rewrites Ethernet frames")]
+    NotEthernet(String),
+    /// Netlink does not answer.
+    #[error("the kernel's links and neighbours could not be read over netlink")]
+    Netlink(#[source] io::Error),
+    /// A map operation failed.
+    #[error("entering interface `{0}` into the kernel's device map failed")]
+    Device(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a destination has no route that the relay can use.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// The kernel has none.
+    #[error(
+        "no route to {destination}: {source}; add one, or correct the address (`ip route get {destination}` asks the kernel)"
+    )]
+    None {
+        /// Where to.
+        destination: IpAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The destination is this machine.
+    #[error(
+        "{destination} is an address of this machine: the relay forwards between machines, and a program on this one \
+         cannot be its far side"
+    )]
+    Local {
+        /// Where to.
+        destination: IpAddr,
+    },
+    /// The route leaves by a device on which the program does not run.
+    #[error(
+        "the route to {destination} leaves by `{interface}`, which is not among the relay's interfaces; add it to them"
+    )]
+    NotAttached {
+        /// Where to.
+        destination: IpAddr,
+        /// The device.
+        interface: String,
+    },
+    /// IPv6 is not forwarded.
+    #[error("{destination} is an IPv6 address: media is relayed over IPv4 only")]
+    NotIpv4 {
+        /// Where to.
+        destination: IpAddr,
+    },
+}
+
+/// Why legs are not installed, or not changed. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A destination cannot be reached.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// Every slot is taken.
+    #[error("all {capacity} legs are in use; raise the relay's capacity, or end calls")]
+    Full {
+        /// How many legs there may be.
+        capacity: u32,
+    },
+    /// Another leg has the address and port.
+    #[error("{0} belongs to another leg already")]
+    Taken(SocketAddr),
+    /// Too many of our addresses share the port's bucket.
+    #[error("too many local addresses use ports like that of {0}; take another port")]
+    Crowded(SocketAddr),
+    /// The next-hop table is full.
+    #[error("more neighbours are in use than the {0} that the next-hop table holds")]
+    NextHopsFull(u32),
+    /// A stream names a leg that the plan does not have, or one leg twice.
+    #[error(
+        "stream {ingress} -> {egress} does not fit a plan of {legs} legs: it must join two different legs of the plan"
+    )]
+    Stream {
+        /// Index of the receiving leg.
+        ingress: usize,
+        /// Index of the sending leg.
+        egress: usize,
+        /// Legs of the plan.
+        legs: usize,
+    },
+    /// A leg feeds two streams.
+    #[error("leg {0} of the plan is the ingress of two streams; one is supported")]
+    TwoStreams(usize),
+    /// An address that no packet can carry.
+    #[error("{address} cannot be the {role} of a leg: {problem}")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// `local address` or `remote address`.
+        role: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The policy needs an address that was not told.
+    #[error("the source policy of leg {0} needs a remote address, and none was told")]
+    RemoteNeeded(usize),
+    /// The leg is not installed.
+    #[error("the leg is not installed any more")]
+    Gone,
+    /// A map operation failed.
+    #[error("writing the kernel's counters failed")]
+    Map(#[from] aya::maps::MapError),
+}

@@ -1,0 +1,362 @@
+//! The handle of the data plane: start, install, change, remove, read.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aya::maps::{MapData, PerCpuArray};
+use aya::programs::{TestRun, TestRunOptions};
+use relay_common::limits::{DEVICES, NEXT_HOPS};
+use relay_common::verdict::Pass;
+use tokio::sync::{Notify, broadcast};
+use tokio::task::JoinHandle;
+
+use crate::LoadError;
+use crate::attach::{self, AttachedInterface, ModeChoice};
+use crate::error::{InstallError, RouteError, StartError};
+use crate::event::Event;
+use crate::kernel::{Kernel, Program};
+use crate::leg::{LegId, LegStatistics, Plan};
+use crate::leg_table::LegTable;
+use crate::netlink::{Connection, KernelRoute, Netlink};
+use crate::next_hops::{NextHopError, NextHops, Via};
+use crate::plan;
+use crate::state::{Prepared, State};
+use crate::watch;
+
+/// How long an installation waits for a neighbour to answer. A neighbour that is silent for longer does not stop the
+/// installation: its packets are dropped and counted until it answers.
+const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(1000);
+
+/// Events that a slow subscriber may fall behind; it is told how many it missed.
+const EVENTS: usize = 1024;
+
+/// Legs where the caller names no other number.
+pub const DEFAULT_LEGS: u32 = 16_384;
+
+/// What the data plane needs to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names of the interfaces that media arrives on and leaves by.
+    pub interfaces: Vec<String>,
+    /// The XDP mode.
+    pub mode: ModeChoice,
+    /// How many legs there is room for. Memory is taken at once: about 100 bytes a leg, and as much for each CPU.
+    pub legs: u32,
+}
+
+/// How a destination is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Name of the interface that packets leave by.
+    pub interface: String,
+    /// Its index.
+    pub interface_index: u32,
+    /// Our address there: what the destination sees as the source.
+    pub source: IpAddr,
+    /// The router, if the destination is not a neighbour.
+    pub gateway: Option<IpAddr>,
+}
+
+/// What the program did with a frame that was handed to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// The XDP action: 1 drop, 2 pass, 3 transmit, 4 redirect (`enum xdp_action` in linux/bpf.h).
+    pub action: u32,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+    /// Mean time of one run.
+    pub duration: Duration,
+}
+
+/// Everything that the tasks and the handles share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    program: Mutex<Program>,
+    passed: PerCpuArray<MapData, u64>,
+    pub(crate) netlink: Netlink,
+    pub(crate) events: broadcast::Sender<Event>,
+    /// Rings at each change of a link or a neighbour.
+    pub(crate) resolved: Notify,
+    interfaces: Vec<AttachedInterface>,
+}
+
+/// Ends the tasks with the last handle.
+struct Tasks {
+    tasks: Vec<JoinHandle<()>>,
+    _connection: Connection,
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// The running data plane. A cheap handle: clones share it, and with the last one the program is detached.
+#[derive(Clone)]
+pub struct Relay {
+    shared: Arc<Shared>,
+    _tasks: Arc<Tasks>,
+}
+
+impl Relay {
+    /// Loads the program, attaches it to the interfaces, and keeps next hops up to date from then on. Works in the
+    /// network namespace of the calling thread, inside a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing stays attached then.
+    pub async fn start(options: &Options) -> Result<Self, StartError> {
+        if options.interfaces.is_empty() {
+            return Err(StartError::NoInterface);
+        }
+        if options.interfaces.len() > DEVICES as usize {
+            return Err(StartError::TooManyInterfaces { found: options.interfaces.len(), most: DEVICES });
+        }
+        let Kernel { mut program, buckets, legs, next_hops, counters, passed, mut devices, events } =
+            Kernel::load(options.legs)?;
+        // Changes that happen while the lists below are read are reported again: no gap.
+        let (netlink, connection, changes) = Netlink::connect().map_err(StartError::Netlink)?;
+        let links = netlink.links().await.map_err(StartError::Netlink)?;
+        let neighbours = netlink.neighbours().await.map_err(StartError::Netlink)?;
+
+        let mut interfaces = Vec::with_capacity(options.interfaces.len());
+        let mut slots = HashMap::new();
+        for (slot, name) in (0..DEVICES).zip(&options.interfaces) {
+            let interface = attach::attach(program.xdp()?, name, options.mode)?;
+            if !links.iter().any(|link| link.index == interface.index) {
+                return Err(StartError::NotEthernet(name.clone()));
+            }
+            devices
+                .set(slot, interface.index, None, 0)
+                .map_err(|error| StartError::Device(name.clone(), error.into()))?;
+            slots.insert(interface.index, slot);
+            interfaces.push(interface);
+        }
+        let mut hops = NextHops::new(next_hops, slots);
+        for link in links {
+            hops.link_changed(link);
+        }
+        for neighbour in &neighbours {
+            hops.neighbour_changed(neighbour);
+        }
+        let state = State::new(LegTable::new(buckets, legs), counters, hops, options.legs)
+            .map_err(StartError::Netlink)?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            program: Mutex::new(program),
+            passed,
+            netlink,
+            events: broadcast::Sender::new(EVENTS),
+            resolved: Notify::new(),
+            interfaces,
+        });
+        let tasks = watch::start(&shared, changes, events).map_err(StartError::Netlink)?;
+        Ok(Self { shared, _tasks: Arc::new(Tasks { tasks, _connection: connection }) })
+    }
+
+    /// The interfaces that the program runs on, and in which mode.
+    pub fn interfaces(&self) -> &[AttachedInterface] {
+        &self.shared.interfaces
+    }
+
+    /// Installs the legs and streams of a plan, all or none. When it returns, the kernel forwards. The identifiers
+    /// are in the order of the plan's legs.
+    ///
+    /// # Errors
+    /// See [`InstallError`]; nothing is installed then.
+    pub async fn install(&self, plan: &Plan) -> Result<Vec<LegId>, InstallError> {
+        let egress = plan::check(plan)?;
+        let mut hops = vec![None; plan.legs.len()];
+        for (at, leg) in plan.legs.iter().enumerate() {
+            let sends = egress.contains(&Some(at));
+            let Some(remote) = leg.remote.filter(|_| sends) else {
+                continue;
+            };
+            match self.shared.next_hop(remote, leg.local).await {
+                Ok(hop) => hops[at] = Some(hop),
+                Err(error) => {
+                    self.release(&hops);
+                    return Err(error);
+                }
+            }
+        }
+        let prepared = plan.legs.iter().cloned().zip(egress).zip(&hops);
+        let prepared = prepared.map(|((spec, egress), hop)| Prepared { spec, hop: *hop, egress }).collect();
+        let installed = self.shared.state().install(prepared, Instant::now());
+        installed.inspect_err(|_| self.release(&hops))
+    }
+
+    /// Removes legs and every stream from or to them. Returns what was counted, in the order of `legs`; legs that are
+    /// not installed count nothing.
+    pub fn remove(&self, legs: &[LegId]) -> Vec<LegStatistics> {
+        let now = Instant::now();
+        let mut state = self.shared.state();
+        // What a leg sent is counted where it was received: read everything before the first is gone.
+        let last = legs.iter().map(|leg| state.statistics(*leg, now).unwrap_or_default()).collect();
+        for leg in legs {
+            state.remove(*leg, now);
+        }
+        last
+    }
+
+    /// The other side says that it is somewhere else (or, with `None`, nowhere): media follows, and the source policy
+    /// starts anew. The leg's statistics go on.
+    ///
+    /// # Errors
+    /// See [`InstallError`]; nothing has changed then.
+    pub async fn set_remote(&self, leg: LegId, remote: Option<SocketAddr>) -> Result<(), InstallError> {
+        let (local, sends) = self.shared.state().local(leg).ok_or(InstallError::Gone)?;
+        let mut told = None;
+        let mut hop = None;
+        if let Some(remote) = remote {
+            told = Some(SocketAddrV4::new(plan::check_address(remote, "remote address")?, remote.port()));
+            if sends {
+                hop = Some(self.shared.next_hop(remote, local).await?);
+            }
+        }
+        let mut state = self.shared.state();
+        state.tell_remote(leg, remote);
+        state.move_remote(leg, told, hop);
+        Ok(())
+    }
+
+    /// What was counted for a leg until now.
+    pub fn statistics(&self, leg: LegId) -> Option<LegStatistics> {
+        self.shared.state().statistics(leg, Instant::now())
+    }
+
+    /// Everything that the program counts that is not tied to a leg that still exists: packets forwarded since the
+    /// start, dropped by reason, and left to the kernel by reason, each under its name.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        let (forwarded, dropped) = self.shared.state().totals();
+        let mut counters = vec![("forwarded", forwarded)];
+        counters.extend(dropped);
+        for reason in Pass::ALL {
+            let count = self.shared.passed.get(&(reason as u32), 0).map_or(0, |values| values.iter().sum());
+            if count > 0 {
+                counters.push((reason.name(), count));
+            }
+        }
+        counters
+    }
+
+    /// Legs that are installed, and legs that still fit.
+    pub fn occupancy(&self) -> (usize, usize) {
+        self.shared.state().occupancy()
+    }
+
+    /// Events from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.shared.events.subscribe()
+    }
+
+    /// How a destination is reached now.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn route(&self, destination: IpAddr) -> Result<Route, RouteError> {
+        let IpAddr::V4(address) = destination else {
+            return Err(RouteError::NotIpv4 { destination });
+        };
+        let route = self.shared.kernel_route(address, None).await?;
+        let none = |problem| RouteError::None { destination, source: std::io::Error::other(problem) };
+        let state = self.shared.state();
+        let interface = state.next_hops.interface_name(route.interface).unwrap_or_default();
+        Ok(Route {
+            interface: interface.to_owned(),
+            interface_index: route.interface,
+            source: route.source.map(IpAddr::V4).ok_or_else(|| none("its interface has no address"))?,
+            gateway: route.gateway.map(IpAddr::V4),
+        })
+    }
+
+    /// Hands a frame to the program without sending it anywhere (BPF_PROG_TEST_RUN): what would become of it? The
+    /// legs' counters count it. With `repeat` above 1 the program sees its own output again, which is for measuring.
+    ///
+    /// # Errors
+    /// The kernel refused the run; a frame shorter than an Ethernet header, for one.
+    pub fn try_frame(&self, frame: &[u8], repeat: u32) -> Result<Trial, LoadError> {
+        let mut program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = vec![0; frame.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let result = program.xdp()?.test_run(options).map_err(|error| LoadError::Refused(error.into()))?;
+        let length = usize::try_from(result.data_size_out).unwrap_or(out.len());
+        out.truncate(length);
+        Ok(Trial { action: result.return_value, frame: out, duration: result.duration })
+    }
+
+    fn release(&self, hops: &[Option<u32>]) {
+        let mut state = self.shared.state();
+        for hop in hops.iter().flatten() {
+            state.next_hops.release(*hop);
+        }
+    }
+}
+
+impl Shared {
+    /// The one lock. A panic elsewhere cannot leave the tables half-written: every change is a single call.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A next hop towards `remote`, acquired for one more user, if possible with its MAC address.
+    pub(crate) async fn next_hop(&self, remote: SocketAddr, local: SocketAddr) -> Result<u32, InstallError> {
+        let destination = plan::check_address(remote, "remote address")?;
+        let source = plan::check_address(local, "local address")?;
+        let route = self.kernel_route(destination, Some(source)).await?;
+        if route.local {
+            return Err(RouteError::Local { destination: remote.ip() }.into());
+        }
+        let via = Via { interface: route.interface, address: route.gateway.unwrap_or(destination) };
+        let hop = self.state().next_hops.acquire(via).map_err(|error| match error {
+            NextHopError::NotAttached { interface, name } => {
+                let interface = name.unwrap_or_else(|| format!("interface {interface}"));
+                InstallError::Route(RouteError::NotAttached { destination: remote.ip(), interface })
+            }
+            NextHopError::Full => InstallError::NextHopsFull(NEXT_HOPS - 1),
+        })?;
+        self.resolve(hop, via).await;
+        Ok(hop)
+    }
+
+    /// Asks for a neighbour's MAC address unless it is known, and waits a little for the answer.
+    async fn resolve(&self, hop: u32, via: Via) {
+        let deadline = tokio::time::Instant::now() + NEIGHBOUR_PATIENCE;
+        let mut asked = false;
+        loop {
+            let changed = self.resolved.notified();
+            tokio::pin!(changed);
+            // Registered before the look at the table, so that no change falls between.
+            changed.as_mut().enable();
+            if self.state().next_hops.is_resolved(hop) {
+                return;
+            }
+            if !asked {
+                asked = true;
+                if let Err(error) = self.netlink.look_for(via.interface, via.address).await {
+                    tracing::warn!(neighbour = %via.address, %error, "cannot ask for a neighbour");
+                }
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                tracing::warn!(neighbour = %via.address, "a neighbour does not answer; its packets are dropped until it does");
+                return;
+            }
+        }
+    }
+
+    async fn kernel_route(&self, to: Ipv4Addr, from: Option<Ipv4Addr>) -> Result<KernelRoute, RouteError> {
+        self.netlink
+            .route(to, from)
+            .await
+            .map_err(|source| RouteError::None { destination: IpAddr::V4(to), source })
+    }
+}

@@ -1,0 +1,191 @@
+//! The tasks that keep the kernel's tables true while media runs: changes of the network, events of the program, and
+//! a regular look for what an event may have missed.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{io, ptr};
+
+use aya::maps::{MapData, RingBuf};
+use relay_common::event::{self as kind, Event as Record};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::event::Event;
+use crate::leg::LegId;
+use crate::netlink::Change;
+use crate::relay::Shared;
+
+/// Routes usually change in bundles: this long after the first, all are looked at together.
+const ROUTES_SETTLE: Duration = Duration::from_millis(50);
+
+/// How often the tables are looked over: learned sources whose event was lost, neighbours to be confirmed.
+const LOOK_OVER: Duration = Duration::from_secs(1);
+
+/// Neighbours are confirmed every so many looks, because the kernel does not see that media uses them, and forgets
+/// them.
+const CONFIRM_EVERY: u32 = 15;
+
+/// Starts the tasks.
+///
+/// # Errors
+/// The event ring cannot be polled.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    changes: mpsc::Receiver<Change>,
+    events: RingBuf<MapData>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    // SAFETY: the ring owns its descriptor, never replaces it, and lives as long as the registration.
+    let events = unsafe { AsyncFd::register(events) }?;
+    Ok(vec![
+        tokio::spawn(network(Arc::clone(shared), changes)),
+        tokio::spawn(program(Arc::clone(shared), events)),
+        tokio::spawn(look_over(Arc::clone(shared))),
+    ])
+}
+
+/// Applies changes of links, neighbours and routes.
+async fn network(shared: Arc<Shared>, mut changes: mpsc::Receiver<Change>) {
+    let mut routes_changed = false;
+    loop {
+        let change = if routes_changed {
+            match tokio::time::timeout(ROUTES_SETTLE, changes.recv()).await {
+                Ok(change) => change,
+                Err(_) => {
+                    routes_changed = false;
+                    reroute(&shared).await;
+                    continue;
+                }
+            }
+        } else {
+            changes.recv().await
+        };
+        match change {
+            None => return,
+            Some(Change::Routes) => routes_changed = true,
+            Some(Change::Link(link)) => shared.state().next_hops.link_changed(link),
+            Some(Change::LinkGone(index)) => shared.state().next_hops.link_gone(index),
+            // One in use that the kernel forgot is asked for again by `look_over`.
+            Some(Change::Neighbour(neighbour)) => shared.state().next_hops.neighbour_changed(&neighbour),
+        }
+        shared.resolved.notify_waiters();
+    }
+}
+
+/// Finds every next hop anew.
+async fn reroute(shared: &Shared) {
+    let senders = shared.state().senders();
+    for (leg, local, remote, old) in senders {
+        match shared.next_hop(SocketAddr::V4(remote), local).await {
+            Ok(hop) if Some(hop) == old => shared.state().next_hops.release(hop),
+            Ok(hop) => shared.state().move_remote(leg, Some(remote), Some(hop)),
+            Err(error) => {
+                tracing::warn!(%remote, %error, "media for a leg has nowhere to go after a route change");
+                shared.state().move_remote(leg, Some(remote), None);
+            }
+        }
+    }
+}
+
+/// Reads the program's events.
+async fn program(shared: Arc<Shared>, mut events: AsyncFd<RingBuf<MapData>>) {
+    loop {
+        let Ok(mut ready) = events.readable_mut().await else {
+            return;
+        };
+        let mut records = Vec::new();
+        while let Some(item) = ready.get_inner_mut().next() {
+            records.extend(read(&item));
+        }
+        ready.clear_ready();
+        for record in records {
+            apply(&shared, record).await;
+        }
+    }
+}
+
+/// One record of the ring.
+fn read(bytes: &[u8]) -> Option<Record> {
+    if bytes.len() < size_of::<Record>() {
+        return None;
+    }
+    // SAFETY: long enough, as just checked; any bits are a value of the record; read without regard to alignment.
+    Some(unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) })
+}
+
+async fn apply(shared: &Shared, record: Record) {
+    let Some(leg) = shared.state().leg_of(record.leg, record.generation) else {
+        return;
+    };
+    let source = SocketAddr::from((Ipv4Addr::from(record.address.get()), record.port.get()));
+    let event = match record.kind {
+        kind::SOURCE_LEARNED => {
+            follow(shared, leg).await;
+            Event::SourceLearned { leg, source }
+        }
+        kind::SOURCE_REFUSED => Event::SourceRefused { leg, source },
+        kind::NEXT_HOP_UNRESOLVED => {
+            let via = shared.state().next_hops.via(record.next_hop);
+            if let Some(via) = via
+                && let Err(error) = shared.netlink.look_for(via.interface, via.address).await
+            {
+                tracing::warn!(neighbour = %via.address, %error, "cannot ask for a neighbour");
+            }
+            Event::NextHopUnresolved { leg }
+        }
+        _ => return,
+    };
+    // Nobody may be listening.
+    let _ = shared.events.send(event);
+}
+
+/// Sends media for a leg's remote side to where its admitted source is (symmetric RTP, RFC 4961).
+async fn follow(shared: &Shared, leg: LegId) {
+    let found = {
+        let state = shared.state();
+        state.stray(leg).zip(state.local(leg))
+    };
+    let Some((source, (local, sends))) = found else {
+        return;
+    };
+    let hop = if sends {
+        match shared.next_hop(SocketAddr::V4(source), local).await {
+            Ok(hop) => Some(hop),
+            Err(error) => {
+                tracing::debug!(%source, %error, "media cannot follow a learned source");
+                return;
+            }
+        }
+    } else {
+        None
+    };
+    let mut state = shared.state();
+    // The source may have been told anew meanwhile.
+    if state.stray(leg) == Some(source) {
+        state.move_remote(leg, Some(source), hop);
+    } else if let Some(hop) = hop {
+        state.next_hops.release(hop);
+    }
+}
+
+/// Looks for what no event told.
+async fn look_over(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(LOOK_OVER);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looks = 0_u32;
+    loop {
+        interval.tick().await;
+        looks = looks.wrapping_add(1);
+        let strayed = shared.state().strayed();
+        for (leg, _) in strayed {
+            follow(&shared, leg).await;
+        }
+        let neighbours = shared.state().next_hops.to_confirm(looks.is_multiple_of(CONFIRM_EVERY));
+        for via in neighbours {
+            if let Err(error) = shared.netlink.look_for(via.interface, via.address).await {
+                tracing::debug!(neighbour = %via.address, %error, "cannot ask for a neighbour");
+            }
+        }
+    }
+}

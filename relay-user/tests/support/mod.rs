@@ -1,0 +1,156 @@
+//! A relay between a camera and a viewer, in namespaces of its own, with everything that a test needs to send through
+//! it.
+
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
+
+use relay_user::{
+    LegId, LegSpec, LegStatistics, MediaKind, ModeChoice, Options, PayloadTypes, Plan, Relay, SourcePolicy,
+    StreamSpec,
+};
+use testbed::Topology;
+use tokio::runtime::Runtime;
+
+/// The relay's ports.
+pub(crate) const CAMERA_LEG: u16 = 30000;
+pub(crate) const VIEWER_LEG: u16 = 30002;
+/// The terminals' ports.
+pub(crate) const CAMERA_PORT: u16 = 5004;
+pub(crate) const VIEWER_PORT: u16 = 6004;
+
+/// Long enough for a packet through two veth pairs on a busy machine.
+const ARRIVAL: Duration = Duration::from_secs(2);
+/// Long enough to say that a packet does not come.
+pub(crate) const SILENCE: Duration = Duration::from_millis(200);
+
+/// The running relay and the namespaces around it.
+pub(crate) struct Bench {
+    pub(crate) relay: Relay,
+    pub(crate) runtime: Runtime,
+    pub(crate) topology: Topology,
+}
+
+impl Bench {
+    pub(crate) fn start() -> Self {
+        Self::with_mode(ModeChoice::Native)
+    }
+
+    pub(crate) fn with_mode(mode: ModeChoice) -> Self {
+        let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
+        let (runtime, relay) = topology.relay.run(|| start(mode)).unwrap();
+        Self { relay: relay.expect("the relay starts"), runtime, topology }
+    }
+
+    /// Installs a call between camera and viewer.
+    pub(crate) fn call(&self, camera: LegSpec, viewer: LegSpec) -> [LegId; 2] {
+        let plan = call(camera, viewer);
+        let legs = self.runtime.block_on(self.relay.install(&plan)).unwrap();
+        legs.try_into().unwrap()
+    }
+
+    pub(crate) fn camera_socket(&self, port: u16) -> UdpSocket {
+        socket(&self.topology.camera, SocketAddrV4::new(Topology::CAMERA.terminal, port).into())
+    }
+
+    pub(crate) fn viewer_socket(&self, port: u16) -> UdpSocket {
+        socket(&self.topology.viewer, SocketAddrV4::new(Topology::VIEWER.terminal, port).into())
+    }
+
+    /// Waits until the statistics of a leg are as wanted.
+    pub(crate) fn statistics_when(
+        &self,
+        leg: LegId,
+        wanted: impl Fn(&LegStatistics) -> bool,
+    ) -> LegStatistics {
+        let deadline = Instant::now() + ARRIVAL;
+        loop {
+            let statistics = self.relay.statistics(leg).unwrap();
+            if wanted(&statistics) {
+                return statistics;
+            }
+            assert!(Instant::now() < deadline, "{statistics:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn start(mode: ModeChoice) -> (Runtime, Result<Relay, relay_user::StartError>) {
+    // One thread, so that every socket is made in the namespace of this thread.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
+    let relay = runtime.block_on(Relay::start(&Options { interfaces, mode, legs: 64 }));
+    (runtime, relay)
+}
+
+fn socket(namespace: &testbed::Namespace, address: SocketAddr) -> UdpSocket {
+    let socket = namespace.run(|| UdpSocket::bind(address).unwrap()).unwrap();
+    socket.set_read_timeout(Some(ARRIVAL)).unwrap();
+    socket
+}
+
+/// Two legs, and a stream each way.
+pub(crate) fn call(camera: LegSpec, viewer: LegSpec) -> Plan {
+    let streams = vec![StreamSpec { ingress: 0, egress: 1 }, StreamSpec { ingress: 1, egress: 0 }];
+    Plan { legs: vec![camera, viewer], streams }
+}
+
+pub(crate) fn camera_leg(source: SourcePolicy) -> LegSpec {
+    leg(Topology::CAMERA.relay, CAMERA_LEG, Topology::CAMERA.terminal, CAMERA_PORT, source)
+}
+
+pub(crate) fn viewer_leg(source: SourcePolicy) -> LegSpec {
+    leg(Topology::VIEWER.relay, VIEWER_LEG, Topology::VIEWER.terminal, VIEWER_PORT, source)
+}
+
+fn leg(
+    local: std::net::Ipv4Addr,
+    port: u16,
+    remote: std::net::Ipv4Addr,
+    remote_port: u16,
+    source: SourcePolicy,
+) -> LegSpec {
+    LegSpec {
+        local: SocketAddrV4::new(local, port).into(),
+        remote: Some(SocketAddrV4::new(remote, remote_port).into()),
+        source,
+        media: MediaKind::Rtp,
+        ssrc: None,
+        payload_types: PayloadTypes::ANY,
+    }
+}
+
+/// Where the camera sends.
+pub(crate) fn to_relay_from_camera() -> SocketAddr {
+    SocketAddrV4::new(Topology::CAMERA.relay, CAMERA_LEG).into()
+}
+
+/// Where the viewer sends.
+pub(crate) fn to_relay_from_viewer() -> SocketAddr {
+    SocketAddrV4::new(Topology::VIEWER.relay, VIEWER_LEG).into()
+}
+
+/// An RTP packet of payload type 96.
+pub(crate) fn rtp(sequence: u16, ssrc: u32) -> Vec<u8> {
+    let mut packet = vec![0x80, 96];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend(u32::from(sequence).wrapping_mul(3600).to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([0xab; 160]);
+    packet
+}
+
+/// Receives one packet: its bytes and where it came from.
+pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = [0; 2048];
+    let (length, source) = socket.recv_from(&mut buffer).expect("a packet arrives");
+    (buffer[..length].to_vec(), source)
+}
+
+/// Asserts that nothing comes.
+pub(crate) fn assert_silent(socket: &UdpSocket) {
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let mut buffer = [0; 2048];
+    let received = socket.recv_from(&mut buffer);
+    assert!(received.is_err(), "{received:?}");
+    socket.set_read_timeout(Some(ARRIVAL)).unwrap();
+}

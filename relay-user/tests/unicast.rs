@@ -1,0 +1,176 @@
+//! Media between two terminals through the relay, over real veth pairs.
+
+mod support;
+
+use std::time::Duration;
+
+use relay_user::{Event, Mode, ModeChoice, SourcePolicy};
+use support::*;
+use testbed::Topology;
+
+#[test]
+fn the_first_packet_of_a_learning_leg_arrives() {
+    let bench = Bench::start();
+    bench.call(camera_leg(SourcePolicy::Learn), viewer_leg(SourcePolicy::Learn));
+    // Not the port that was told: the source has to be learned.
+    let camera = bench.camera_socket(CAMERA_PORT + 100);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+
+    let (packet, source) = receive(&viewer);
+    assert_eq!(packet, rtp(1, 7), "the payload is untouched");
+    assert_eq!(source, to_relay_from_viewer(), "it comes from the relay's own leg");
+}
+
+#[test]
+fn media_flows_both_ways_and_is_counted() {
+    let bench = Bench::start();
+    let [camera_leg, viewer_leg] =
+        bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+
+    for sequence in 0..100 {
+        camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
+        assert_eq!(receive(&viewer).0, rtp(sequence, 7));
+    }
+    for sequence in 0..50 {
+        viewer.send_to(&rtp(sequence, 8), to_relay_from_viewer()).unwrap();
+        assert_eq!(receive(&camera).0, rtp(sequence, 8));
+    }
+
+    let statistics = bench.relay.remove(&[camera_leg, viewer_leg]);
+    assert_eq!((statistics[0].received, statistics[0].sent), (100, 50));
+    assert_eq!((statistics[1].received, statistics[1].sent), (50, 100));
+    assert!(statistics.iter().all(|leg| leg.dropped.is_empty()), "{statistics:?}");
+}
+
+#[test]
+fn answers_follow_the_learned_source() {
+    let bench = Bench::start();
+    let [leg, _] = bench.call(camera_leg(SourcePolicy::LearnPort), viewer_leg(SourcePolicy::Learn));
+    let camera = bench.camera_socket(CAMERA_PORT + 100);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+
+    let learned = camera.local_addr().unwrap();
+    bench.statistics_when(leg, |statistics| statistics.remote == Some(learned));
+    viewer.send_to(&rtp(1, 8), to_relay_from_viewer()).unwrap();
+
+    assert_eq!(receive(&camera).0, rtp(1, 8));
+}
+
+#[test]
+fn another_source_is_dropped_counted_and_reported() {
+    let bench = Bench::start();
+    let [leg, _] = bench.call(camera_leg(SourcePolicy::Learn), viewer_leg(SourcePolicy::Learn));
+    let mut events = bench.relay.subscribe();
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let intruder = bench.camera_socket(CAMERA_PORT + 1);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+
+    intruder.send_to(&rtp(2, 7), to_relay_from_camera()).unwrap();
+
+    assert_silent(&viewer);
+    let statistics = bench.statistics_when(leg, |statistics| statistics.received == 2);
+    assert_eq!(statistics.dropped, [("source_mismatch", 1)]);
+    assert_eq!(statistics.source, Some(camera.local_addr().unwrap()));
+    let mut next = || {
+        bench.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(2), events.recv()).await })
+    };
+    let learned = next().unwrap().unwrap();
+    assert_eq!(learned, Event::SourceLearned { leg, source: camera.local_addr().unwrap() });
+    let refused = next().unwrap().unwrap();
+    assert_eq!(refused, Event::SourceRefused { leg, source: intruder.local_addr().unwrap() });
+}
+
+#[test]
+fn a_moved_remote_side_is_followed_and_admitted() {
+    let bench = Bench::start();
+    let [leg, _] = bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    let camera = bench.camera_socket(CAMERA_PORT + 2);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    assert_silent(&viewer);
+
+    bench.runtime.block_on(bench.relay.set_remote(leg, camera.local_addr().ok())).unwrap();
+
+    camera.send_to(&rtp(2, 7), to_relay_from_camera()).unwrap();
+    assert_eq!(receive(&viewer).0, rtp(2, 7));
+    viewer.send_to(&rtp(3, 8), to_relay_from_viewer()).unwrap();
+    assert_eq!(receive(&camera).0, rtp(3, 8));
+}
+
+#[test]
+fn nothing_is_forwarded_after_removal() {
+    let bench = Bench::start();
+    let legs = bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+
+    assert_eq!(bench.relay.remove(&legs)[0].received, 1);
+
+    camera.send_to(&rtp(2, 7), to_relay_from_camera()).unwrap();
+    assert_silent(&viewer);
+    assert_eq!(bench.relay.occupancy().0, 0);
+}
+
+#[test]
+fn a_neighbour_that_changes_its_address_is_followed() {
+    let bench = Bench::start();
+    let [leg, _] = bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+
+    let device = Topology::TERMINAL_DEVICE;
+    bench.topology.viewer.ip(&["link", "set", device, "address", "02:00:00:00:00:77"]).unwrap();
+    let route =
+        ["neigh", "replace", "10.78.2.2", "lladdr", "02:00:00:00:00:77", "dev", Topology::VIEWER.device];
+    bench.topology.relay.ip(&route).unwrap();
+
+    // The change takes a moment; from then on every packet arrives.
+    let arrived = (2..100).find(|sequence| {
+        camera.send_to(&rtp(*sequence, 7), to_relay_from_camera()).unwrap();
+        viewer.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        viewer.recv_from(&mut [0; 2048]).is_ok()
+    });
+    assert!(arrived.is_some(), "{:?}", bench.relay.statistics(leg));
+}
+
+#[test]
+fn everything_else_reaches_the_kernel() {
+    let bench = Bench::start();
+    bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    let address = (Topology::CAMERA.relay, 5060);
+    let signalling = bench.topology.relay.run(|| std::net::UdpSocket::bind(address).unwrap()).unwrap();
+    let camera = bench.camera_socket(5060);
+
+    camera.send_to(b"OPTIONS sip:relay SIP/2.0\r\n\r\n", address).unwrap();
+
+    assert_eq!(receive(&signalling).0, b"OPTIONS sip:relay SIP/2.0\r\n\r\n");
+    let counters = bench.relay.counters();
+    assert!(counters.iter().any(|(name, count)| *name == "no_leg" && *count >= 1), "{counters:?}");
+    assert!(counters.iter().any(|(name, count)| *name == "not_ipv4" && *count >= 1), "ARP: {counters:?}");
+}
+
+#[test]
+fn generic_mode_forwards_too_and_says_why() {
+    let bench = Bench::with_mode(ModeChoice::Generic);
+    assert!(bench.relay.interfaces().iter().all(|interface| interface.mode == Mode::Generic));
+    assert_eq!(bench.relay.interfaces()[0].reason, "the configuration asks for generic mode");
+    bench.call(camera_leg(SourcePolicy::Learn), viewer_leg(SourcePolicy::Learn));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    for sequence in 0..20 {
+        camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
+        assert_eq!(receive(&viewer).0, rtp(sequence, 7));
+    }
+}
