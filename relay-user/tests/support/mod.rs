@@ -1,5 +1,6 @@
 //! A relay between a camera and a viewer, in namespaces of its own, with everything that a test needs to send through
 //! it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
