@@ -7,6 +7,8 @@ use anyhow::Result;
 use crate::command::run;
 use crate::{build, privilege, setup, workspace};
 
+const PURPOSE: &str = "the bench, which loads XDP programs,";
+
 /// Arguments of the program `bench`.
 #[derive(clap::Args, Clone)]
 pub(crate) struct Options {
@@ -26,11 +28,13 @@ impl Options {
 
 /// Builds and measures.
 pub(crate) fn measure(options: &Options) -> Result<()> {
+    // Before minutes of building, not after.
+    privilege::prefix(PURPOSE)?;
     build::kernel_halves()?;
     build::user_half(true, &["bench", "control"])?;
     setup::test_programs()?;
     run(
-        privilege::elevated(workspace::program("bench", true), "the bench")?
+        privilege::elevated(workspace::program("bench", true), PURPOSE)?
             .current_dir(workspace::root())
             .args(&options.arguments),
         "the bench's own message is above; other programs that use the processor spoil its figures",

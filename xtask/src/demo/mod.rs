@@ -41,6 +41,8 @@ use crate::{build, setup};
 /// How long each step of the call may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+const PURPOSE: &str = "the demo, which makes network namespaces and attaches XDP,";
+
 /// What to show.
 #[derive(clap::Args, Clone)]
 pub(crate) struct Options {
@@ -77,6 +79,8 @@ impl Options {
 /// Builds as the user who called, then calls as root.
 pub(crate) fn show(options: &Options) -> Result<()> {
     if !options.prepared {
+        // Before minutes of building, not after.
+        privilege::prefix(PURPOSE)?;
         setup::demo_programs()?;
         build::kernel_halves()?;
         build::user_half(false, &["control"])?;
@@ -101,10 +105,7 @@ pub(crate) fn show(options: &Options) -> Result<()> {
 
 fn show_as_root(options: &Options) -> Result<()> {
     let ourselves = env::current_exe().context("cannot find our own program")?;
-    let mut command = privilege::elevated(
-        ourselves,
-        "the demo makes network namespaces and attaches XDP, which",
-    )?;
+    let mut command = privilege::elevated(ourselves, PURPOSE)?;
     command.args(["demo", "--prepared", "--seconds", &options.seconds.to_string()]);
     if let Some(file) = &options.json {
         command.arg("--json").arg(file);

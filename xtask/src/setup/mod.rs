@@ -23,18 +23,28 @@ const DEPENDENCY_CHECKER: Tool = Tool {
 
 /// `cargo xtask setup`: all of it.
 pub(crate) fn everything() -> Result<()> {
-    let toolchain = kernel_toolchain()?;
-    packages::install(&[TESTS, DEMO])?;
+    // Together, so that someone who may not install is told once what to install.
+    let groups = if needs_kernel_packages() {
+        vec![KERNEL_TOOLCHAIN, TESTS, DEMO]
+    } else {
+        vec![TESTS, DEMO]
+    };
+    packages::install(&groups)?;
+    let toolchain = KernelToolchain::complete()?;
     eprintln!("setup: kernel half builds with {toolchain}; test and demo programs are installed");
     Ok(())
 }
 
 /// Compiler and linker of the kernel half.
 pub(crate) fn kernel_toolchain() -> Result<KernelToolchain> {
-    if KernelToolchain::find_compiler().is_none() || !kernel_toolchain::can_have_linker() {
+    if needs_kernel_packages() {
         packages::install(&[KERNEL_TOOLCHAIN])?;
     }
     KernelToolchain::complete()
+}
+
+fn needs_kernel_packages() -> bool {
+    KernelToolchain::find_compiler().is_none() || !kernel_toolchain::can_have_linker()
 }
 
 /// cargo-deny.
