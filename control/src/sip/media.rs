@@ -44,7 +44,8 @@ pub fn readdress(sdp: &mut Sdp, local: &[LocalMedia]) -> Result<(), SdpError> {
             expected: local.len(),
         });
     }
-    let session = sdp.connection()?;
+    // A broken c= line of the session part is none that media inherit: `describe` has seen to that.
+    let session = sdp.connection().ok().flatten();
     let shared = local
         .iter()
         .find(|local| !local.rejected)
