@@ -140,9 +140,7 @@ impl<D: DataPlane> SessionCore<D> {
         let session = self.find(id)?;
         let mut session = session.lock().await;
         session.check_alive()?;
-        session
-            .take_answer(answer, &self.0.plane, self.0.options.source)
-            .await
+        session.take_answer(answer, &self.0.plane, self.0.options.source).await
     }
 
     /// Ends a session: removes its legs, lets its ports rest, and returns the last counters.
@@ -150,9 +148,7 @@ impl<D: DataPlane> SessionCore<D> {
     /// # Errors
     /// [`SessionError::Unknown`] when it has ended already.
     pub async fn end(&self, id: SessionId) -> Result<SessionReport, SessionError> {
-        let session = lock(&self.0.sessions)
-            .remove(&id)
-            .ok_or(SessionError::Unknown { id })?;
+        let session = lock(&self.0.sessions).remove(&id).ok_or(SessionError::Unknown { id })?;
         let mut session = session.lock().await;
         let report = session.end(&self.0.plane);
         session.release_ports(&mut lock(&self.0.pool), Instant::now());
@@ -166,12 +162,13 @@ impl<D: DataPlane> SessionCore<D> {
         Some(session.report(&self.0.plane))
     }
 
-    /// How long no packet was admitted on any leg, or since the legs exist if there was none yet. `None` if there is
+    /// How long no packet was admitted on any leg, or since the legs exist if there was none yet; as exact as it is
+    /// asked often. `None` if there is
     /// no such session, nothing is forwarded yet, or all media are on hold, so that silence means nothing.
     pub async fn idle(&self, id: SessionId) -> Option<Duration> {
         let session = self.find(id).ok()?;
         let session = session.lock().await;
-        session.idle(&self.0.plane, Instant::now())
+        session.idle(&self.0.plane)
     }
 
     /// The counters of all sessions, oldest first.
@@ -198,19 +195,13 @@ impl<D: DataPlane> SessionCore<D> {
     }
 
     async fn network(&self, terminal: IpAddr) -> Result<Network, SessionError> {
-        let unreachable = |cause| SessionError::Unreachable {
-            terminal,
-            cause: with_causes(&cause),
-        };
+        let unreachable = |cause| SessionError::Unreachable { terminal, cause: with_causes(&cause) };
         let reach = self.0.plane.reach(terminal).await.map_err(unreachable)?;
         Ok(choose(&self.0.options.networks, terminal, &reach.interface, reach.source)?.clone())
     }
 
     fn find(&self, id: SessionId) -> Result<SharedSession<D>, SessionError> {
-        lock(&self.0.sessions)
-            .get(&id)
-            .cloned()
-            .ok_or(SessionError::Unknown { id })
+        lock(&self.0.sessions).get(&id).cloned().ok_or(SessionError::Unknown { id })
     }
 }
 

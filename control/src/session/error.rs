@@ -62,10 +62,7 @@ impl SessionError {
     /// Whether the same attempt may succeed later, when other sessions have ended.
     #[must_use]
     pub fn is_overload(&self) -> bool {
-        matches!(
-            self,
-            Self::TooMany { .. } | Self::Port(PortError::Exhausted { .. })
-        )
+        matches!(self, Self::TooMany { .. } | Self::Port(PortError::Exhausted { .. }))
     }
 }
 

@@ -90,12 +90,7 @@ impl Agreement {
 
 impl<L> Default for Medium<L> {
     fn default() -> Self {
-        Self {
-            ports: None,
-            agreed: None,
-            legs: Vec::new(),
-            retired: Vec::new(),
-        }
+        Self { ports: None, agreed: None, legs: Vec::new(), retired: Vec::new() }
     }
 }
 
@@ -104,10 +99,7 @@ impl<L> Medium<L> {
     pub(super) fn change(&self, agreement: &Agreement, source: SourcePolicy) -> Change {
         let wanted = self.wanted(agreement, source);
         let same_legs = wanted.len() == self.legs.len()
-            && wanted
-                .iter()
-                .zip(&self.legs)
-                .all(|(wanted, leg)| is_same_leg(&wanted.spec, &leg.wanted.spec));
+            && wanted.iter().zip(&self.legs).all(|(wanted, leg)| is_same_leg(&wanted.spec, &leg.wanted.spec));
         if !same_legs {
             return Change::Replace(wanted);
         }
@@ -116,11 +108,7 @@ impl<L> Medium<L> {
             .filter(|(_, (wanted, leg))| wanted.spec.remote != leg.wanted.spec.remote)
             .map(|(index, (wanted, _))| (index, wanted.spec.remote))
             .collect();
-        if moved.is_empty() {
-            Change::Nothing
-        } else {
-            Change::Readdress(moved)
-        }
+        if moved.is_empty() { Change::Nothing } else { Change::Readdress(moved) }
     }
 
     /// The legs that the agreement asks for, in pairs: caller, callee; RTP before RTCP. A kind whose address one side
@@ -130,11 +118,8 @@ impl<L> Medium<L> {
             return Vec::new();
         };
         let muxed = agreement.caller.rtcp_mux && agreement.callee.rtcp_mux;
-        let kinds: &[MediaKind] = if muxed {
-            &[MediaKind::Muxed]
-        } else {
-            &[MediaKind::Rtp, MediaKind::Rtcp]
-        };
+        let kinds: &[MediaKind] =
+            if muxed { &[MediaKind::Muxed] } else { &[MediaKind::Rtp, MediaKind::Rtcp] };
         let mut wanted = Vec::new();
         for &kind in kinds {
             let pair =
@@ -167,11 +152,7 @@ impl<L> Medium<L> {
             source,
             media: kind,
             ssrc: line.ssrc.filter(|_| !rtcp),
-            payload_types: if rtcp {
-                PayloadTypes::ANY
-            } else {
-                admitted_types(agreement)
-            },
+            payload_types: if rtcp { PayloadTypes::ANY } else { admitted_types(agreement) },
         };
         WantedLeg { side, spec }
     }
@@ -197,8 +178,5 @@ fn is_same_leg(one: &LegSpec, two: &LegSpec) -> bool {
 
 /// The streams between legs that come in pairs, both ways; `first` is the index of the first leg in the plan.
 pub(super) fn streams(first: usize, legs: usize) -> impl Iterator<Item = StreamSpec> {
-    (0..legs).map(move |leg| StreamSpec {
-        ingress: first + leg,
-        egress: first + (leg ^ 1),
-    })
+    (0..legs).map(move |leg| StreamSpec { ingress: first + leg, egress: first + (leg ^ 1) })
 }

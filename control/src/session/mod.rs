@@ -20,6 +20,6 @@ pub use self::core::{SessionCore, SessionId, SessionOptions};
 pub use description::{Description, LocalMedia, MediaLine, Side};
 pub use error::SessionError;
 pub use network::{Network, NetworkError, choose};
-pub use plane::{DataPlane, Reach};
+pub use plane::{DataPlane, Reach, RelayError};
 pub use ports::{DEFAULT_QUARANTINE, PortError, PortGauge, PortPair, PortPool};
 pub use report::{LegReport, SessionReport};

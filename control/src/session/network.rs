@@ -67,10 +67,7 @@ pub fn choose<'a>(
     interface: &str,
     source: IpAddr,
 ) -> Result<&'a Network, NetworkError> {
-    let mut there = networks
-        .iter()
-        .filter(|network| network.interface == interface)
-        .peekable();
+    let mut there = networks.iter().filter(|network| network.interface == interface).peekable();
     if there.peek().is_none() {
         return Err(NetworkError::NoNetwork {
             terminal,
@@ -78,19 +75,15 @@ pub fn choose<'a>(
             networks: listed(networks),
         });
     }
-    let same_family: Vec<&Network> = there
-        .filter(|network| network.address.is_ipv4() == terminal.is_ipv4())
-        .collect();
+    let same_family: Vec<&Network> =
+        there.filter(|network| network.address.is_ipv4() == terminal.is_ipv4()).collect();
     let exact = same_family.iter().find(|network| network.address == source);
-    exact
-        .or(same_family.first())
-        .copied()
-        .ok_or_else(|| NetworkError::NoFamily {
-            terminal,
-            interface: interface.to_owned(),
-            family: if terminal.is_ipv4() { "IPv4" } else { "IPv6" },
-            networks: listed(networks),
-        })
+    exact.or(same_family.first()).copied().ok_or_else(|| NetworkError::NoFamily {
+        terminal,
+        interface: interface.to_owned(),
+        family: if terminal.is_ipv4() { "IPv4" } else { "IPv6" },
+        networks: listed(networks),
+    })
 }
 
 fn listed(networks: &[Network]) -> String {
@@ -137,20 +130,13 @@ mod tests {
     #[test]
     fn the_errors_name_the_terminal_the_interface_and_the_networks() {
         let networks = [network("operators", "eth1", "10.0.0.1")];
-        let elsewhere = choose(&networks, ip("10.9.0.9"), "eth7", ip("10.9.0.1"))
-            .unwrap_err()
-            .to_string();
+        let elsewhere = choose(&networks, ip("10.9.0.9"), "eth7", ip("10.9.0.1")).unwrap_err().to_string();
         assert_eq!(
             elsewhere,
             "the terminal 10.9.0.9 is reached through the interface eth7, but the networks are operators (10.0.0.1 on \
              eth1): add a [[network]] with interface = \"eth7\", or correct the route"
         );
-        let family = choose(&networks, ip("2001:db8::9"), "eth1", ip("2001:db8::1"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            family.contains("no network there has an IPv6 address"),
-            "{family}"
-        );
+        let family = choose(&networks, ip("2001:db8::9"), "eth1", ip("2001:db8::1")).unwrap_err().to_string();
+        assert!(family.contains("no network there has an IPv6 address"), "{family}");
     }
 }

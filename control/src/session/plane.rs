@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
-use relay_user::{LegStatistics, Plan};
+use relay_user::{InstallError, LegId, LegStatistics, Plan, Relay, RouteError};
 
 /// How a terminal is reached: the interface, and our address there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,4 +41,41 @@ pub trait DataPlane: Send + Sync + 'static {
 
     /// How an address is reached now.
     fn reach(&self, destination: IpAddr) -> impl Future<Output = Result<Reach, Self::Error>> + Send;
+}
+
+/// Why the relay does not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// It cannot install or move a leg.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// It knows no route.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+}
+
+impl DataPlane for Relay {
+    type Leg = LegId;
+    type Error = RelayError;
+
+    async fn install(&self, plan: &Plan) -> Result<Vec<LegId>, RelayError> {
+        Ok(Self::install(self, plan).await?)
+    }
+
+    fn remove(&self, legs: &[LegId]) -> Vec<LegStatistics> {
+        Self::remove(self, legs)
+    }
+
+    async fn set_remote(&self, leg: LegId, remote: Option<SocketAddr>) -> Result<(), RelayError> {
+        Ok(Self::set_remote(self, leg, remote).await?)
+    }
+
+    fn statistics(&self, leg: LegId) -> Option<LegStatistics> {
+        Self::statistics(self, leg)
+    }
+
+    async fn reach(&self, destination: IpAddr) -> Result<Reach, RelayError> {
+        let route = self.route(destination).await?;
+        Ok(Reach { interface: route.interface, source: route.source })
+    }
 }

@@ -114,26 +114,16 @@ impl PortPool {
         start: u64,
     ) -> Result<Self, PortError> {
         let (first, last) = (*range.start(), *range.end());
-        let mut pairs: VecDeque<u16> = range
-            .clone()
-            .filter(|port| port % 2 == 0 && *port != 0 && *port < last)
-            .collect();
+        let mut pairs: VecDeque<u16> =
+            range.clone().filter(|port| port % 2 == 0 && *port != 0 && *port < last).collect();
         let Some(offset) = start.checked_rem(pairs.len() as u64) else {
             return Err(PortError::NoPairs { first, last });
         };
         // The remainder is below the number of pairs, which fits.
         pairs.rotate_left(usize::try_from(offset).unwrap_or(0));
-        let ports = || Ports {
-            free: pairs.clone(),
-            resting: VecDeque::new(),
-            in_use: HashSet::new(),
-        };
+        let ports = || Ports { free: pairs.clone(), resting: VecDeque::new(), in_use: HashSet::new() };
         let addresses = addresses.into_iter().map(|address| (address, ports())).collect();
-        Ok(Self {
-            range,
-            quarantine,
-            addresses,
-        })
+        Ok(Self { range, quarantine, addresses })
     }
 
     /// Takes a pair.
@@ -142,10 +132,7 @@ impl PortPool {
     /// [`PortError::Exhausted`], [`PortError::UnknownAddress`].
     pub fn take(&mut self, address: IpAddr, now: Instant) -> Result<PortPair, PortError> {
         let quarantine = self.quarantine;
-        let ports = self
-            .addresses
-            .get_mut(&address)
-            .ok_or(PortError::UnknownAddress { address })?;
+        let ports = self.addresses.get_mut(&address).ok_or(PortError::UnknownAddress { address })?;
         ports.wake(quarantine, now);
         let Some(even) = ports.free.pop_front() else {
             let (in_use, quarantined) = (ports.in_use.len(), ports.resting.len());
@@ -188,11 +175,8 @@ impl PortPool {
     pub fn gauge(&self, now: Instant) -> PortGauge {
         let mut gauge = PortGauge::default();
         for ports in self.addresses.values() {
-            let awake = ports
-                .resting
-                .iter()
-                .filter(|(_, since)| is_over(*since, self.quarantine, now))
-                .count();
+            let awake =
+                ports.resting.iter().filter(|(_, since)| is_over(*since, self.quarantine, now)).count();
             gauge.in_use += ports.in_use.len();
             gauge.quarantined += ports.resting.len() - awake;
             gauge.free += ports.free.len() + awake;
@@ -203,10 +187,7 @@ impl PortPool {
 
 impl Ports {
     fn wake(&mut self, quarantine: Duration, now: Instant) {
-        while let Some((even, _)) = self
-            .resting
-            .front()
-            .filter(|(_, since)| is_over(*since, quarantine, now))
+        while let Some((even, _)) = self.resting.front().filter(|(_, since)| is_over(*since, quarantine, now))
         {
             self.free.push_back(*even);
             self.resting.pop_front();
@@ -247,23 +228,9 @@ mod tests {
         let pair = pool.take(HERE, now).unwrap();
         pool.release(pair, now);
         pool.release(pair, now);
-        assert_eq!(
-            pool.gauge(now),
-            PortGauge {
-                in_use: 0,
-                quarantined: 1,
-                free: 0
-            }
-        );
+        assert_eq!(pool.gauge(now), PortGauge { in_use: 0, quarantined: 1, free: 0 });
         assert!(pool.take(HERE, now + REST / 2).is_err());
-        assert_eq!(
-            pool.gauge(now + REST),
-            PortGauge {
-                in_use: 0,
-                quarantined: 0,
-                free: 1
-            }
-        );
+        assert_eq!(pool.gauge(now + REST), PortGauge { in_use: 0, quarantined: 0, free: 1 });
         assert_eq!(pool.take(HERE, now + REST).unwrap(), pair);
     }
 
@@ -285,10 +252,7 @@ mod tests {
     #[test]
     fn a_range_without_a_pair_and_an_address_that_is_not_ours_are_errors() {
         for range in [30001..=30002, 30000..=30000, 65535..=65535, 0..=1] {
-            assert!(matches!(
-                PortPool::new([HERE], range, REST, 7),
-                Err(PortError::NoPairs { .. })
-            ));
+            assert!(matches!(PortPool::new([HERE], range, REST, 7), Err(PortError::NoPairs { .. })));
         }
         let elsewhere = "198.51.100.1".parse().unwrap();
         let taken = pool(30000..=30003).take(elsewhere, Instant::now());
@@ -299,9 +263,8 @@ mod tests {
     fn the_start_is_random_and_the_whole_range_is_used() {
         let now = Instant::now();
         let mut pool = PortPool::new([HERE], 65530..=65535, REST, 4).unwrap();
-        let ports: Vec<u16> = std::iter::from_fn(|| pool.take(HERE, now).ok())
-            .map(|pair| pair.rtp().port())
-            .collect();
+        let ports: Vec<u16> =
+            std::iter::from_fn(|| pool.take(HERE, now).ok()).map(|pair| pair.rtp().port()).collect();
         assert_eq!(ports, [65532, 65534, 65530]);
     }
 

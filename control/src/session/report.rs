@@ -41,6 +41,7 @@ pub struct SessionReport {
 pub(super) fn add(total: &mut LegStatistics, more: &LegStatistics) {
     total.received += more.received;
     total.received_bytes += more.received_bytes;
+    total.forwarded += more.forwarded;
     total.sent += more.sent;
     total.sent_bytes += more.sent_bytes;
     for (reason, count) in &more.dropped {

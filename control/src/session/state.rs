@@ -19,7 +19,6 @@ pub(super) struct Session<L> {
     caller: Terminal,
     callee: Terminal,
     since: Instant,
-    answered: Option<Instant>,
     offer: Option<(Side, Description)>,
     media: Vec<Medium<L>>,
     ended: bool,
@@ -46,16 +45,9 @@ impl<L: Copy + Send + Sync> Session<L> {
     ) -> Self {
         Self {
             id,
-            caller: Terminal {
-                address: caller,
-                network: caller_network,
-            },
-            callee: Terminal {
-                address: callee,
-                network: callee_network,
-            },
+            caller: Terminal { address: caller, network: caller_network },
+            callee: Terminal { address: callee, network: callee_network },
             since: now,
-            answered: None,
             offer: None,
             media: Vec::new(),
             ended: false,
@@ -64,11 +56,7 @@ impl<L: Copy + Send + Sync> Session<L> {
 
     /// An operation that waited for the lock while the session ended must not bring it back.
     pub(super) fn check_alive(&self) -> Result<(), SessionError> {
-        if self.ended {
-            Err(SessionError::Unknown { id: self.id })
-        } else {
-            Ok(())
-        }
+        if self.ended { Err(SessionError::Unknown { id: self.id }) } else { Ok(()) }
     }
 
     /// Takes ports for media that have none yet and keeps the offer for its answer.
@@ -78,16 +66,9 @@ impl<L: Copy + Send + Sync> Session<L> {
         offer: &Description,
         pool: &mut PortPool,
     ) -> Result<Vec<LocalMedia>, SessionError> {
-        let agreed = self
-            .media
-            .iter()
-            .rposition(|medium| medium.agreed.is_some())
-            .map_or(0, |last| last + 1);
+        let agreed = self.media.iter().rposition(|medium| medium.agreed.is_some()).map_or(0, |last| last + 1);
         if offer.media.len() < agreed {
-            return Err(SessionError::MediaCount {
-                found: offer.media.len(),
-                expected: agreed,
-            });
+            return Err(SessionError::MediaCount { found: offer.media.len(), expected: agreed });
         }
         let mut taken: Vec<(usize, Ports)> = Vec::new();
         for (index, line) in offer.media.iter().enumerate() {
@@ -133,28 +114,18 @@ impl<L: Copy + Send + Sync> Session<L> {
     ) -> Result<Vec<LocalMedia>, SessionError> {
         let (from, offer) = self.offer.clone().ok_or(SessionError::NoOffer { id: self.id })?;
         if answer.media.len() != offer.media.len() {
-            return Err(SessionError::MediaCount {
-                found: answer.media.len(),
-                expected: offer.media.len(),
-            });
+            return Err(SessionError::MediaCount { found: answer.media.len(), expected: offer.media.len() });
         }
         let agreements: Vec<Agreement> = offer
             .media
             .into_iter()
             .zip(answer.media.iter().cloned())
             .map(|(offered, answered)| match from {
-                Side::Caller => Agreement {
-                    caller: offered,
-                    callee: answered,
-                },
-                Side::Callee => Agreement {
-                    caller: answered,
-                    callee: offered,
-                },
+                Side::Caller => Agreement { caller: offered, callee: answered },
+                Side::Callee => Agreement { caller: answered, callee: offered },
             })
             .collect();
         self.apply(&agreements, plane, source).await?;
-        self.answered.get_or_insert_with(Instant::now);
         let local = agreements
             .iter()
             .zip(&self.media)
@@ -210,18 +181,10 @@ impl<L: Copy + Send + Sync> Session<L> {
         }
     }
 
-    pub(super) fn idle<D: DataPlane<Leg = L>>(&self, plane: &D, now: Instant) -> Option<Duration> {
-        let answered = self.answered?;
+    pub(super) fn idle<D: DataPlane<Leg = L>>(&self, plane: &D) -> Option<Duration> {
         let speaking = |medium: &&Medium<L>| medium.agreed.as_ref().is_some_and(|agreed| !agreed.is_silent());
-        let mut legs = self
-            .media
-            .iter()
-            .filter(speaking)
-            .flat_map(|medium| &medium.legs)
-            .peekable();
-        legs.peek()?;
-        let last = legs.filter_map(|leg| plane.statistics(leg.id)?.idle).min();
-        Some(last.unwrap_or_else(|| now.saturating_duration_since(answered)))
+        let legs = self.media.iter().filter(speaking).flat_map(|medium| &medium.legs);
+        legs.filter_map(|leg| Some(plane.statistics(leg.id)?.idle)).min()
     }
 
     /// All or nothing: legs that only move are moved, legs that change are taken down, new legs are put up together;
@@ -232,23 +195,13 @@ impl<L: Copy + Send + Sync> Session<L> {
         plane: &D,
         source: SourcePolicy,
     ) -> Result<(), SessionError> {
-        let changes: Vec<Change> = self
-            .media
-            .iter()
-            .zip(agreements)
-            .map(|(medium, agreed)| medium.change(agreed, source))
-            .collect();
-        let mut done = Done {
-            moved: Vec::new(),
-            removed: Vec::new(),
-        };
+        let changes: Vec<Change> =
+            self.media.iter().zip(agreements).map(|(medium, agreed)| medium.change(agreed, source)).collect();
+        let mut done = Done { moved: Vec::new(), removed: Vec::new() };
         let result = self.carry_out(&changes, plane, &mut done).await;
         if let Err(cause) = result {
             self.undo(done, plane).await;
-            return Err(SessionError::Install {
-                id: self.id,
-                cause: with_causes(&cause),
-            });
+            return Err(SessionError::Install { id: self.id, cause: with_causes(&cause) });
         }
         for (medium, change) in self.media.iter_mut().zip(changes) {
             let Change::Readdress(moved) = change else {
@@ -275,9 +228,8 @@ impl<L: Copy + Send + Sync> Session<L> {
                 Change::Nothing => {}
                 Change::Readdress(moved) => {
                     let legs = self.media.get(index).map_or(&[][..], |medium| &medium.legs);
-                    for (leg, remote) in moved
-                        .iter()
-                        .filter_map(|(at, remote)| Some((legs.get(*at)?, remote)))
+                    for (leg, remote) in
+                        moved.iter().filter_map(|(at, remote)| Some((legs.get(*at)?, remote)))
                     {
                         plane.set_remote(leg.id, *remote).await?;
                         done.moved.push((leg.id, leg.wanted.spec.remote));
@@ -303,11 +255,8 @@ impl<L: Copy + Send + Sync> Session<L> {
                 tracing::warn!(session = %self.id, %error, "a leg could not be moved back after a failed change");
             }
         }
-        let removed: Vec<(usize, &[WantedLeg])> = done
-            .removed
-            .iter()
-            .map(|(index, legs)| (*index, legs.as_slice()))
-            .collect();
+        let removed: Vec<(usize, &[WantedLeg])> =
+            done.removed.iter().map(|(index, legs)| (*index, legs.as_slice())).collect();
         if let Err(error) = self.install(&removed, plane).await {
             tracing::warn!(session = %self.id, %error, "legs could not be put back after a failed change");
         }
@@ -332,12 +281,8 @@ impl<L: Copy + Send + Sync> Session<L> {
             let Some(medium) = self.media.get_mut(*index) else {
                 continue;
             };
-            medium.legs = wanted
-                .iter()
-                .cloned()
-                .zip(&mut ids)
-                .map(|(wanted, id)| Leg { id, wanted })
-                .collect();
+            medium.legs =
+                wanted.iter().cloned().zip(&mut ids).map(|(wanted, id)| Leg { id, wanted }).collect();
         }
         Ok(())
     }
@@ -349,11 +294,7 @@ impl<L: Copy + Send + Sync> Session<L> {
         };
         let legs = std::mem::take(&mut medium.legs);
         let ids: Vec<L> = legs.iter().map(|leg| leg.id).collect();
-        let counted = if ids.is_empty() {
-            Vec::new()
-        } else {
-            plane.remove(&ids)
-        };
+        let counted = if ids.is_empty() { Vec::new() } else { plane.remove(&ids) };
         for (leg, statistics) in legs.iter().zip(counted) {
             merge(&mut medium.retired, leg_report(index, &leg.wanted, statistics));
         }
@@ -389,13 +330,7 @@ fn take_ports(pool: &mut PortPool, caller: &Network, callee: &Network) -> Result
 }
 
 fn leg_report(medium: usize, leg: &WantedLeg, statistics: LegStatistics) -> LegReport {
-    LegReport {
-        medium,
-        side: leg.side,
-        kind: leg.spec.media,
-        local: leg.spec.local,
-        statistics,
-    }
+    LegReport { medium, side: leg.side, kind: leg.spec.media, local: leg.spec.local, statistics }
 }
 
 /// Adds a report to those of the same role, so that a session that changes often does not grow.

@@ -37,13 +37,7 @@ impl Memory {
     /// The installed legs: where they receive, where they send.
     fn legs(&self) -> Vec<(String, String)> {
         let text = |address: Option<SocketAddr>| address.map_or("-".into(), |address| address.to_string());
-        self.0
-            .legs
-            .lock()
-            .unwrap()
-            .values()
-            .map(|leg| (leg.local.to_string(), text(leg.remote)))
-            .collect()
+        self.0.legs.lock().unwrap().values().map(|leg| (leg.local.to_string(), text(leg.remote))).collect()
     }
 
     fn specs(&self) -> Vec<LegSpec> {
@@ -76,10 +70,7 @@ impl DataPlane for Memory {
     }
 
     fn remove(&self, legs: &[u32]) -> Vec<LegStatistics> {
-        let counted = legs
-            .iter()
-            .map(|leg| self.statistics(*leg).unwrap_or_default())
-            .collect();
+        let counted = legs.iter().map(|leg| self.statistics(*leg).unwrap_or_default()).collect();
         self.0.legs.lock().unwrap().retain(|leg, _| !legs.contains(leg));
         counted
     }
@@ -95,7 +86,7 @@ impl DataPlane for Memory {
     /// Every leg has received ten packets.
     fn statistics(&self, leg: u32) -> Option<LegStatistics> {
         let known = self.0.legs.lock().unwrap().contains_key(&leg);
-        let idle = Some(Duration::from_secs(leg.into()));
+        let idle = Duration::from_secs(leg.into());
         known.then(|| LegStatistics {
             received: 10,
             dropped: vec![("late", 1)],
@@ -108,10 +99,7 @@ impl DataPlane for Memory {
         match destination {
             IpAddr::V4(address) if address.octets()[0] == 10 => {
                 let network = address.octets()[1];
-                Ok(Reach {
-                    interface: format!("eth{network}"),
-                    source: IpAddr::from([10, network, 0, 1]),
-                })
+                Ok(Reach { interface: format!("eth{network}"), source: IpAddr::from([10, network, 0, 1]) })
             }
             _ => Err(Refused),
         }
@@ -154,16 +142,11 @@ fn line(address: &str) -> MediaLine {
 }
 
 fn rejected() -> MediaLine {
-    MediaLine {
-        rejected: true,
-        ..MediaLine::default()
-    }
+    MediaLine { rejected: true, ..MediaLine::default() }
 }
 
 fn description(media: impl IntoIterator<Item = MediaLine>) -> Description {
-    Description {
-        media: media.into_iter().collect(),
-    }
+    Description { media: media.into_iter().collect() }
 }
 
 fn one(address: &str) -> Description {
@@ -177,11 +160,7 @@ async fn call(core: &SessionCore<Memory>) -> (SessionId, LocalMedia, LocalMedia)
     (id, to_callee[0], to_caller[0])
 }
 
-const UNUSED: PortGauge = PortGauge {
-    in_use: 0,
-    quarantined: 0,
-    free: 8,
-};
+const UNUSED: PortGauge = PortGauge { in_use: 0, quarantined: 0, free: 8 };
 
 #[tokio::test]
 async fn each_side_is_told_our_address_on_its_own_network() {
@@ -200,10 +179,7 @@ async fn a_nat_address_is_told_and_the_real_one_is_used() {
     });
     let (_, _, to_caller) = call(&core).await;
     assert_eq!(to_caller.rtp.ip(), IpAddr::from([203, 0, 113, 5]));
-    assert_eq!(
-        plane.specs()[0].local,
-        SocketAddr::new([10, 1, 0, 1].into(), to_caller.rtp.port())
-    );
+    assert_eq!(plane.specs()[0].local, SocketAddr::new([10, 1, 0, 1].into(), to_caller.rtp.port()));
 }
 
 #[tokio::test]
@@ -221,14 +197,7 @@ async fn the_legs_are_there_when_the_answer_is() {
     ];
     let expected = expected.map(|(local, remote)| (local.to_string(), remote.to_string()));
     assert_eq!(plane.legs(), expected);
-    let streams: Vec<_> = plane
-        .0
-        .streams
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|s| (s.ingress, s.egress))
-        .collect();
+    let streams: Vec<_> = plane.0.streams.lock().unwrap().iter().map(|s| (s.ingress, s.egress)).collect();
     assert_eq!(streams, [(0, 1), (1, 0), (2, 3), (3, 2)]);
 }
 
@@ -236,30 +205,14 @@ async fn the_legs_are_there_when_the_answer_is() {
 async fn rtp_and_rtcp_share_a_leg_where_both_sides_can() {
     for (callee_muxes, kinds) in [
         (true, vec![MediaKind::Muxed; 2]),
-        (
-            false,
-            vec![MediaKind::Rtp, MediaKind::Rtp, MediaKind::Rtcp, MediaKind::Rtcp],
-        ),
+        (false, vec![MediaKind::Rtp, MediaKind::Rtp, MediaKind::Rtcp, MediaKind::Rtcp]),
     ] {
         let plane = Memory::default();
         let core = core(&plane);
-        let muxed = |address, rtcp_mux| {
-            description([MediaLine {
-                rtcp_mux,
-                ..line(address)
-            }])
-        };
-        let (id, _) = core
-            .offer(CALLER, CALLEE, &muxed("10.1.0.9:4000", true))
-            .await
-            .unwrap();
-        core.answer(id, &muxed("10.2.0.9:5000", callee_muxes))
-            .await
-            .unwrap();
-        assert_eq!(
-            plane.specs().iter().map(|leg| leg.media).collect::<Vec<_>>(),
-            kinds
-        );
+        let muxed = |address, rtcp_mux| description([MediaLine { rtcp_mux, ..line(address) }]);
+        let (id, _) = core.offer(CALLER, CALLEE, &muxed("10.1.0.9:4000", true)).await.unwrap();
+        core.answer(id, &muxed("10.2.0.9:5000", callee_muxes)).await.unwrap();
+        assert_eq!(plane.specs().iter().map(|leg| leg.media).collect::<Vec<_>>(), kinds);
     }
 }
 
@@ -268,19 +221,12 @@ async fn a_leg_admits_what_its_side_announced() {
     let plane = Memory::default();
     let core = core(&plane);
     let (id, _) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
-    let answer = MediaLine {
-        ssrc: Some(7),
-        payload_types: vec![97],
-        ..line("10.2.0.9:5000")
-    };
+    let answer = MediaLine { ssrc: Some(7), payload_types: vec![97], ..line("10.2.0.9:5000") };
     core.answer(id, &description([answer])).await.unwrap();
     let specs = plane.specs();
     assert_eq!((specs[0].ssrc, specs[1].ssrc), (None, Some(7)));
     assert_eq!(specs[1].payload_types, [96, 97].into_iter().collect());
-    assert_eq!(
-        (specs[3].ssrc, specs[3].payload_types),
-        (None, relay_user::PayloadTypes::ANY)
-    );
+    assert_eq!((specs[3].ssrc, specs[3].payload_types), (None, relay_user::PayloadTypes::ANY));
 }
 
 #[tokio::test]
@@ -289,16 +235,10 @@ async fn refused_media_have_no_legs() {
     let core = core(&plane);
     let offer = description([line("10.1.0.9:4000"), rejected(), line("10.1.0.9:4004")]);
     let (id, to_callee) = core.offer(CALLER, CALLEE, &offer).await.unwrap();
-    assert_eq!(
-        to_callee.iter().map(|local| local.rejected).collect::<Vec<_>>(),
-        [false, true, false]
-    );
+    assert_eq!(to_callee.iter().map(|local| local.rejected).collect::<Vec<_>>(), [false, true, false]);
     let answer = description([line("10.2.0.9:5000"), rejected(), rejected()]);
     let to_caller = core.answer(id, &answer).await.unwrap();
-    assert_eq!(
-        to_caller.iter().map(|local| local.rejected).collect::<Vec<_>>(),
-        [false, true, true]
-    );
+    assert_eq!(to_caller.iter().map(|local| local.rejected).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(plane.legs().len(), 4);
 }
 
@@ -321,10 +261,7 @@ async fn a_later_offer_from_the_callee_moves_the_callee() {
     let plane = Memory::default();
     let core = core(&plane);
     let (id, _, told) = call(&core).await;
-    let to_caller = core
-        .reoffer(id, Side::Callee, &one("10.2.0.9:7000"))
-        .await
-        .unwrap();
+    let to_caller = core.reoffer(id, Side::Callee, &one("10.2.0.9:7000")).await.unwrap();
     assert_eq!(to_caller[0], told, "a medium keeps its ports");
     assert_eq!(plane.legs()[1].1, "10.2.0.9:5000", "not before the answer");
     core.answer(id, &one("10.1.0.9:4000")).await.unwrap();
@@ -338,32 +275,14 @@ async fn a_medium_can_be_added_and_taken_out() {
     let core = core(&plane);
     let (id, _, _) = call(&core).await;
     let both = |a, b| description([line(a), line(b)]);
-    core.reoffer(id, Side::Caller, &both("10.1.0.9:4000", "10.1.0.9:4010"))
-        .await
-        .unwrap();
-    core.answer(id, &both("10.2.0.9:5000", "10.2.0.9:5010"))
-        .await
-        .unwrap();
+    core.reoffer(id, Side::Caller, &both("10.1.0.9:4000", "10.1.0.9:4010")).await.unwrap();
+    core.answer(id, &both("10.2.0.9:5000", "10.2.0.9:5010")).await.unwrap();
     assert_eq!(plane.legs().len(), 8);
-    core.reoffer(
-        id,
-        Side::Caller,
-        &description([rejected(), line("10.1.0.9:4010")]),
-    )
-    .await
-    .unwrap();
-    core.answer(id, &description([rejected(), line("10.2.0.9:5010")]))
-        .await
-        .unwrap();
+    core.reoffer(id, Side::Caller, &description([rejected(), line("10.1.0.9:4010")])).await.unwrap();
+    core.answer(id, &description([rejected(), line("10.2.0.9:5010")])).await.unwrap();
     assert_eq!(plane.legs().len(), 4);
     let short = core.reoffer(id, Side::Caller, &one("10.1.0.9:4000")).await;
-    assert!(matches!(
-        short,
-        Err(SessionError::MediaCount {
-            found: 1,
-            expected: 2
-        })
-    ));
+    assert!(matches!(short, Err(SessionError::MediaCount { found: 1, expected: 2 })));
     let report = core.end(id).await.unwrap();
     assert_eq!(report.legs.len(), 8, "what the first medium counted is not lost");
     assert!(report.legs.iter().all(|leg| leg.statistics.received == 10));
@@ -374,43 +293,23 @@ async fn hold_keeps_the_legs_where_they_are() {
     let plane = Memory::default();
     let core = core(&plane);
     let (id, _, _) = call(&core).await;
-    let held = MediaLine {
-        remote: None,
-        rtcp: None,
-        silent: true,
-        ..line("10.1.0.9:4000")
-    };
-    core.reoffer(id, Side::Caller, &description([held]))
-        .await
-        .unwrap();
+    let held = MediaLine { remote: None, rtcp: None, silent: true, ..line("10.1.0.9:4000") };
+    core.reoffer(id, Side::Caller, &description([held])).await.unwrap();
     core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
     assert_eq!(plane.legs()[0].1, "10.1.0.9:4000");
     assert_eq!(core.idle(id).await, None, "silence on hold means nothing");
-    core.reoffer(id, Side::Caller, &one("10.1.0.9:4000"))
-        .await
-        .unwrap();
+    core.reoffer(id, Side::Caller, &one("10.1.0.9:4000")).await.unwrap();
     core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
-    assert_eq!(
-        core.idle(id).await,
-        Some(Duration::from_secs(1)),
-        "the least of all legs"
-    );
+    assert_eq!(core.idle(id).await, Some(Duration::from_secs(1)), "the least of all legs");
 }
 
 #[tokio::test]
 async fn nobody_is_admitted_before_an_address_is_told_unless_addresses_are_learned() {
-    for (source, legs) in [
-        (SourcePolicy::Pinned, 0),
-        (SourcePolicy::LearnPort, 0),
-        (SourcePolicy::Learn, 4),
-    ] {
+    for (source, legs) in [(SourcePolicy::Pinned, 0), (SourcePolicy::LearnPort, 0), (SourcePolicy::Learn, 4)]
+    {
         let plane = Memory::default();
         let core = core_with(&plane, |options| options.source = source);
-        let nowhere = description([MediaLine {
-            remote: None,
-            rtcp: None,
-            ..line("10.1.0.9:1")
-        }]);
+        let nowhere = description([MediaLine { remote: None, rtcp: None, ..line("10.1.0.9:1") }]);
         let (id, _) = core.offer(CALLER, CALLEE, &nowhere).await.unwrap();
         core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
         assert_eq!(plane.legs().len(), legs, "{source:?}");
@@ -426,11 +325,7 @@ async fn the_end_removes_everything_and_reports_it() {
     assert_eq!(core.all().await.len(), 1);
     let report = core.end(id).await.unwrap();
     assert_eq!((report.caller, report.callee), (CALLER, CALLEE));
-    let roles: Vec<_> = report
-        .legs
-        .iter()
-        .map(|leg| (leg.side, leg.kind, leg.statistics.received))
-        .collect();
+    let roles: Vec<_> = report.legs.iter().map(|leg| (leg.side, leg.kind, leg.statistics.received)).collect();
     let expected = [
         (Side::Caller, MediaKind::Rtp, 10),
         (Side::Callee, MediaKind::Rtp, 10),
@@ -439,19 +334,9 @@ async fn the_end_removes_everything_and_reports_it() {
     ];
     assert_eq!(roles, expected);
     assert!(plane.legs().is_empty());
-    assert_eq!(
-        core.ports(),
-        PortGauge {
-            in_use: 0,
-            quarantined: 2,
-            free: 6
-        }
-    );
+    assert_eq!(core.ports(), PortGauge { in_use: 0, quarantined: 2, free: 6 });
     assert!(matches!(core.end(id).await, Err(SessionError::Unknown { .. })));
-    assert!(matches!(
-        core.answer(id, &one("10.2.0.9:5000")).await,
-        Err(SessionError::Unknown { .. })
-    ));
+    assert!(matches!(core.answer(id, &one("10.2.0.9:5000")).await, Err(SessionError::Unknown { .. })));
     assert_eq!((core.statistics(id).await, core.count()), (None, 0));
 }
 
@@ -461,32 +346,14 @@ async fn an_offer_that_cannot_be_relayed_takes_nothing() {
     let core = core_with(&plane, |options| options.most_sessions = 1);
     let media = description((0..5).map(|_| line("10.1.0.9:4000")));
     let exhausted = core.offer(CALLER, CALLEE, &media).await.unwrap_err();
-    assert!(
-        matches!(exhausted, SessionError::Port(_)) && exhausted.is_overload(),
-        "{exhausted}"
-    );
-    let elsewhere = core
-        .offer(CALLER, IpAddr::from([10, 3, 0, 9]), &one("10.1.0.9:4000"))
-        .await
-        .unwrap_err();
-    assert!(
-        elsewhere.to_string().contains("interface = \"eth3\""),
-        "{elsewhere}"
-    );
-    let nowhere = core
-        .offer(IpAddr::from([192, 0, 2, 1]), CALLEE, &one("10.1.0.9:4000"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        nowhere.to_string(),
-        "the terminal 192.0.2.1 cannot be reached: refused"
-    );
+    assert!(matches!(exhausted, SessionError::Port(_)) && exhausted.is_overload(), "{exhausted}");
+    let elsewhere = core.offer(CALLER, IpAddr::from([10, 3, 0, 9]), &one("10.1.0.9:4000")).await.unwrap_err();
+    assert!(elsewhere.to_string().contains("interface = \"eth3\""), "{elsewhere}");
+    let nowhere = core.offer(IpAddr::from([192, 0, 2, 1]), CALLEE, &one("10.1.0.9:4000")).await.unwrap_err();
+    assert_eq!(nowhere.to_string(), "the terminal 192.0.2.1 cannot be reached: refused");
     assert_eq!(core.ports(), UNUSED);
     call(&core).await;
-    let second = core
-        .offer(CALLER, CALLEE, &one("10.1.0.9:4000"))
-        .await
-        .unwrap_err();
+    let second = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap_err();
     assert!(matches!(second, SessionError::TooMany { limit: 1 }) && second.is_overload());
     assert_eq!(core.ports().in_use, 2);
 }
@@ -496,16 +363,10 @@ async fn an_answer_that_does_not_fit_changes_nothing() {
     let plane = Memory::default();
     let core = core(&plane);
     let (id, _) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
-    assert!(matches!(
-        core.answer(id, &description([])).await,
-        Err(SessionError::MediaCount { .. })
-    ));
+    assert!(matches!(core.answer(id, &description([])).await, Err(SessionError::MediaCount { .. })));
     plane.0.refuse_installs.store(true, Ordering::Relaxed);
     let error = core.answer(id, &one("10.2.0.9:5000")).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("the relay does not take the legs of session {id}: refused")
-    );
+    assert_eq!(error.to_string(), format!("the relay does not take the legs of session {id}: refused"));
     plane.0.refuse_installs.store(false, Ordering::Relaxed);
     core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
     assert_eq!(plane.legs().len(), 4);
@@ -518,35 +379,18 @@ async fn a_change_that_fails_half_way_is_undone() {
     let (id, _, _) = call(&core).await;
     let before = plane.legs();
     let both = |a, b| description([line(a), line(b)]);
-    core.reoffer(id, Side::Caller, &both("10.1.0.9:8000", "10.1.0.9:8010"))
-        .await
-        .unwrap();
+    core.reoffer(id, Side::Caller, &both("10.1.0.9:8000", "10.1.0.9:8010")).await.unwrap();
     plane.0.refuse_installs.store(true, Ordering::Relaxed);
-    core.answer(id, &both("10.2.0.9:9000", "10.2.0.9:9010"))
-        .await
-        .unwrap_err();
+    core.answer(id, &both("10.2.0.9:9000", "10.2.0.9:9010")).await.unwrap_err();
     assert_eq!(plane.legs(), before, "moved legs are moved back");
     plane.0.refuse_installs.store(false, Ordering::Relaxed);
     plane.0.refuse_moves.store(true, Ordering::Relaxed);
-    let muxed = |address| {
-        description([MediaLine {
-            rtcp_mux: true,
-            ..line(address)
-        }])
-    };
-    core.reoffer(id, Side::Callee, &one("10.2.0.9:9000"))
-        .await
-        .unwrap();
+    let muxed = |address| description([MediaLine { rtcp_mux: true, ..line(address) }]);
+    core.reoffer(id, Side::Callee, &one("10.2.0.9:9000")).await.unwrap();
     core.answer(id, &one("10.1.0.9:4000")).await.unwrap_err();
     assert_eq!(plane.legs(), before);
-    core.reoffer(id, Side::Callee, &muxed("10.2.0.9:5000"))
-        .await
-        .unwrap();
+    core.reoffer(id, Side::Callee, &muxed("10.2.0.9:5000")).await.unwrap();
     core.answer(id, &muxed("10.1.0.9:4000")).await.unwrap();
     assert_eq!(plane.legs().len(), 2, "legs of another kind take their place");
-    assert_eq!(
-        core.end(id).await.unwrap().legs.len(),
-        6,
-        "what both kinds counted"
-    );
+    assert_eq!(core.end(id).await.unwrap().legs.len(), 6, "what both kinds counted");
 }

@@ -39,17 +39,11 @@ pub fn describe(sdp: &Sdp) -> Result<Description, SdpError> {
 /// [`SdpError::MediaCount`] when there is not one address per medium.
 pub fn readdress(sdp: &mut Sdp, local: &[LocalMedia]) -> Result<(), SdpError> {
     if sdp.media().len() != local.len() {
-        return Err(SdpError::MediaCount {
-            found: sdp.media().len(),
-            expected: local.len(),
-        });
+        return Err(SdpError::MediaCount { found: sdp.media().len(), expected: local.len() });
     }
     // A broken c= line of the session part is none that media inherit: `describe` has seen to that.
     let session = sdp.connection().ok().flatten();
-    let shared = local
-        .iter()
-        .find(|local| !local.rejected)
-        .map(|local| local.rtp.ip());
+    let shared = local.iter().find(|local| !local.rejected).map(|local| local.rtp.ip());
     if let Some(address) = shared {
         sdp.set_address(address);
     }
@@ -76,17 +70,12 @@ fn describe_media(
 ) -> Result<MediaLine, SdpError> {
     let field = media.field();
     if field.port == 0 || field.port_pairs != 1 || !field.is_plain_rtp() {
-        return Ok(MediaLine {
-            rejected: true,
-            ..MediaLine::default()
-        });
+        return Ok(MediaLine { rejected: true, ..MediaLine::default() });
     }
     // A broken c= line of the session part matters only to media that have none of their own.
     let connection = match media.connection()? {
         Some(own) => own,
-        None => session?.ok_or_else(|| SdpError::NoConnection {
-            line: media.first_line().0,
-        })?,
+        None => session?.ok_or_else(|| SdpError::NoConnection { line: media.first_line().0 })?,
     };
     let told = !connection.address.is_unspecified();
     let rtcp = match media.rtcp()? {
@@ -132,23 +121,13 @@ mod tests {
 
     fn local(port: u16) -> LocalMedia {
         let address = |port| std::net::SocketAddr::new([198, 51, 100, 1].into(), port);
-        LocalMedia {
-            rtp: address(port),
-            rtcp: address(port + 1),
-            rejected: port == 0,
-        }
+        LocalMedia { rtp: address(port), rtcp: address(port + 1), rejected: port == 0 }
     }
 
     fn readdressed(text: &str, ports: &[u16]) -> String {
         let mut sdp = sdp(text);
-        readdress(
-            &mut sdp,
-            &ports.iter().map(|port| local(*port)).collect::<Vec<_>>(),
-        )
-        .unwrap();
-        String::from_utf8(sdp.to_bytes().into())
-            .unwrap()
-            .replace("\r\n", "\n")
+        readdress(&mut sdp, &ports.iter().map(|port| local(*port)).collect::<Vec<_>>()).unwrap();
+        String::from_utf8(sdp.to_bytes().into()).unwrap().replace("\r\n", "\n")
     }
 
     #[test]
@@ -158,9 +137,7 @@ mod tests {
              c=IN IP4 192.0.2.10\na=rtcp:5000\na=rtcp-mux\na=inactive\nm=audio 0 RTP/AVP 0\n",
         ))
         .unwrap();
-        let [audio, video, refused] = &description.media[..] else {
-            panic!("three media")
-        };
+        let [audio, video, refused] = &description.media[..] else { panic!("three media") };
         assert_eq!(audio.remote, Some("192.0.2.9:4000".parse().unwrap()));
         assert_eq!(audio.rtcp, Some("192.0.2.9:4001".parse().unwrap()));
         assert_eq!(
@@ -185,10 +162,7 @@ mod tests {
     #[test]
     fn a_side_on_hold_tells_no_address() {
         let description = describe(&sdp("v=0\nc=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\n")).unwrap();
-        assert_eq!(
-            (description.media[0].remote, description.media[0].rtcp),
-            (None, None)
-        );
+        assert_eq!((description.media[0].remote, description.media[0].rtcp), (None, None));
         assert!(description.media[0].silent && !description.media[0].rejected);
         assert_eq!(
             readdressed("v=0\nc=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\n", &[40000]),
@@ -200,12 +174,8 @@ mod tests {
     fn what_cannot_be_relayed_is_refused_alone() {
         let text = "v=0\nc=IN IP4 192.0.2.9\nm=audio 4000 RTP/AVP 0\nm=application 4004 UDP/BFCP *\nm=video 4006/2 RTP/AVP 96\n\
                     m=video 4010 TCP/RTP/AVP 96\nm=audio 4012 UDP/TLS/RTP/SAVPF 111\n";
-        let rejected: Vec<bool> = describe(&sdp(text))
-            .unwrap()
-            .media
-            .iter()
-            .map(|line| line.rejected)
-            .collect();
+        let rejected: Vec<bool> =
+            describe(&sdp(text)).unwrap().media.iter().map(|line| line.rejected).collect();
         assert_eq!(rejected, [false, true, true, true, true]);
         assert_eq!(
             readdressed(text, &[40000, 0, 0, 0, 0]),
@@ -222,10 +192,7 @@ mod tests {
             error.to_string(),
             "SDP line 3 is `m=video 4000 TCP/RTP/AVP 96`; RTP over UDP on one port pair is relayed, nothing else"
         );
-        assert!(
-            describe(&sdp("v=0\nm=audio 0 RTP/AVP 0\n")).is_ok(),
-            "the sides refuse it themselves"
-        );
+        assert!(describe(&sdp("v=0\nm=audio 0 RTP/AVP 0\n")).is_ok(), "the sides refuse it themselves");
         assert!(describe(&sdp("v=0\ns=-\n")).is_ok(), "no media at all");
     }
 
@@ -241,21 +208,14 @@ mod tests {
     fn a_gb28181_invite_changes_in_two_lines_only() {
         let text = "v=0\no=34020000002000000001 0 0 IN IP4 203.0.113.5\ns=Play\nu=1:0\nc=IN IP4 203.0.113.5\nt=0 0\n\
                     m=video 30000 RTP/AVP 96\na=recvonly\na=rtpmap:96 PS/90000\ny=0200000001\nf=v/////a///\n";
-        let expected = text
-            .replace("\nc=IN IP4 203.0.113.5", "\nc=IN IP4 198.51.100.1")
-            .replace("30000", "40000");
+        let expected =
+            text.replace("\nc=IN IP4 203.0.113.5", "\nc=IN IP4 198.51.100.1").replace("30000", "40000");
         assert_eq!(readdressed(text, &[40000]), expected);
     }
 
     #[test]
     fn the_addresses_must_be_as_many_as_the_media() {
         let error = readdress(&mut sdp("v=0\nm=audio 1 RTP/AVP 0\n"), &[]).unwrap_err();
-        assert_eq!(
-            error,
-            SdpError::MediaCount {
-                found: 1,
-                expected: 0
-            }
-        );
+        assert_eq!(error, SdpError::MediaCount { found: 1, expected: 0 });
     }
 }

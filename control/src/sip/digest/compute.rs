@@ -65,9 +65,7 @@ impl Algorithm {
     /// Recognises a name, whatever its case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
     /// The hash function.
@@ -148,10 +146,7 @@ impl Claim {
                 let count_text = field.value("nc").ok_or("nc")?;
                 let valid =
                     count_text.len() == 8 && count_text.bytes().all(|digit| digit.is_ascii_hexdigit());
-                let count = u32::from_str_radix(&count_text, 16)
-                    .ok()
-                    .filter(|_| valid)
-                    .ok_or("nc")?;
+                let count = u32::from_str_radix(&count_text, 16).ok().filter(|_| valid).ok_or("nc")?;
                 Some(Qop { count, count_text })
             }
             Some(_) => return Err("qop"),
@@ -205,19 +200,11 @@ pub fn respond(
 ) -> Option<AuthParams> {
     let realm = challenge.value("realm")?;
     let nonce = challenge.value("nonce")?;
-    let algorithm = challenge
-        .value("algorithm")
-        .map_or(Some(Algorithm::Md5), |name| Algorithm::from_name(&name))?;
+    let algorithm =
+        challenge.value("algorithm").map_or(Some(Algorithm::Md5), |name| Algorithm::from_name(&name))?;
     let qop = match challenge.value("qop") {
-        Some(offered)
-            if offered
-                .split(',')
-                .any(|qop| qop.trim().eq_ignore_ascii_case("auth")) =>
-        {
-            Some(Qop {
-                count,
-                count_text: format!("{count:08x}"),
-            })
+        Some(offered) if offered.split(',').any(|qop| qop.trim().eq_ignore_ascii_case("auth")) => {
+            Some(Qop { count, count_text: format!("{count:08x}") })
         }
         Some(_) => return None,
         None => None,
@@ -229,9 +216,7 @@ pub fn respond(
         .with_quoted("uri", uri)
         .with_token("algorithm", algorithm.name());
     if let Some(qop) = &qop {
-        credentials = credentials
-            .with_token("qop", "auth")
-            .with_token("nc", &qop.count_text);
+        credentials = credentials.with_token("qop", "auth").with_token("nc", &qop.count_text);
     }
     if qop.is_some() || algorithm.is_session() {
         credentials = credentials.with_quoted("cnonce", cnonce);

@@ -31,10 +31,7 @@ pub struct NonceOptions {
 
 impl Default for NonceOptions {
     fn default() -> Self {
-        Self {
-            lifetime: Duration::from_secs(300),
-            most: 65_536,
-        }
+        Self { lifetime: Duration::from_secs(300), most: 65_536 }
     }
 }
 
@@ -88,10 +85,7 @@ impl Authenticator {
     pub fn new(realm: &str, options: NonceOptions, now: Instant) -> Result<Self, getrandom::Error> {
         let mut key = [0; 64];
         getrandom::fill(&mut key)?;
-        Ok(Self {
-            realm: realm.to_owned(),
-            nonces: Mutex::new(Nonces::new(key, options, now)),
-        })
+        Ok(Self { realm: realm.to_owned(), nonces: Mutex::new(Nonces::new(key, options, now)) })
     }
 
     /// The values of the WWW-Authenticate fields of a 401: one challenge for each algorithm, in this order, so the
@@ -105,11 +99,7 @@ impl Authenticator {
                 .with_quoted("nonce", &nonce)
                 .with_token("algorithm", algorithm.name())
                 .with_quoted("qop", "auth");
-            let challenge = if stale {
-                challenge.with_token("stale", "true")
-            } else {
-                challenge
-            };
+            let challenge = if stale { challenge.with_token("stale", "true") } else { challenge };
             challenge.to_string()
         };
         algorithms.iter().map(challenge).collect()
@@ -136,9 +126,7 @@ impl Authenticator {
             Err(parameter) => return Verdict::Malformed { parameter },
         };
         let account = account(&claim.user);
-        let known = account
-            .as_ref()
-            .is_some_and(|account| account.algorithms.contains(&claim.algorithm));
+        let known = account.as_ref().is_some_and(|account| account.algorithms.contains(&claim.algorithm));
         // An unknown user costs as much time as a known one, so that the time tells nothing.
         let secret = account.map_or_else(|| Secret::Password(String::new()), |account| account.secret);
         let expected = expected_response(&claim, &self.realm, &secret, method);

@@ -56,14 +56,7 @@ impl std::fmt::Debug for Nonces {
 
 impl Nonces {
     pub(super) fn new(key: [u8; 64], options: NonceOptions, now: Instant) -> Self {
-        Self {
-            key,
-            options,
-            start: now,
-            issued: 0,
-            used: BTreeMap::new(),
-            forgotten: None,
-        }
+        Self { key, options, start: now, issued: 0, used: BTreeMap::new(), forgotten: None }
     }
 
     pub(super) fn issue(&mut self, now: Instant) -> String {
@@ -80,11 +73,7 @@ impl Nonces {
         };
         let lifetime = u64::try_from(self.options.lifetime.as_millis()).unwrap_or(u64::MAX);
         let oldest = self.millis(now).saturating_sub(lifetime);
-        while self
-            .used
-            .first_key_value()
-            .is_some_and(|(used, _)| used.0 < oldest)
-        {
+        while self.used.first_key_value().is_some_and(|(used, _)| used.0 < oldest) {
             self.used.pop_first();
         }
         if id.0 < oldest {
@@ -93,10 +82,7 @@ impl Nonces {
         let next = match (self.used.get(&id), count) {
             (None, _) if self.forgotten.is_some_and(|forgotten| id <= forgotten) => None,
             (None, None) => Some(Use::Once),
-            (None, Some(count)) => Some(Use::Counted {
-                highest: count,
-                seen: 1,
-            }),
+            (None, Some(count)) => Some(Use::Counted { highest: count, seen: 1 }),
             (Some(Use::Counted { highest, seen }), Some(count)) => advance(*highest, *seen, count),
             (Some(_), _) => None,
         };
@@ -111,10 +97,7 @@ impl Nonces {
     fn verify(&self, nonce: &str) -> Option<NonceId> {
         let (time, rest) = nonce.split_at_checked(16)?;
         let (number, signature) = rest.split_at_checked(16)?;
-        let id = (
-            u64::from_str_radix(time, 16).ok()?,
-            u64::from_str_radix(number, 16).ok()?,
-        );
+        let id = (u64::from_str_radix(time, 16).ok()?, u64::from_str_radix(number, 16).ok()?);
         bool::from(self.signature(id).as_bytes().ct_eq(signature.as_bytes())).then_some(id)
     }
 
@@ -135,17 +118,11 @@ impl Nonces {
 fn advance(highest: u32, seen: u64, count: u32) -> Option<Use> {
     if count > highest {
         let shifted = seen.checked_shl(count - highest).unwrap_or(0);
-        return Some(Use::Counted {
-            highest: count,
-            seen: shifted | 1,
-        });
+        return Some(Use::Counted { highest: count, seen: shifted | 1 });
     }
     let behind = highest - count;
     let bit = 1u64.checked_shl(behind).filter(|_| behind < WINDOW)?;
-    (seen & bit == 0).then_some(Use::Counted {
-        highest,
-        seen: seen | bit,
-    })
+    (seen & bit == 0).then_some(Use::Counted { highest, seen: seen | bit })
 }
 
 #[cfg(test)]
@@ -156,17 +133,7 @@ mod tests {
 
     fn nonces(most: usize) -> (Nonces, Instant) {
         let now = Instant::now();
-        (
-            Nonces::new(
-                [7; 64],
-                NonceOptions {
-                    lifetime: Duration::from_secs(300),
-                    most,
-                },
-                now,
-            ),
-            now,
-        )
+        (Nonces::new([7; 64], NonceOptions { lifetime: Duration::from_secs(300), most }, now), now)
     }
 
     #[test]
@@ -195,17 +162,11 @@ mod tests {
     fn old_and_foreign_nonces_are_stale() {
         let (mut nonces, now) = nonces(8);
         let nonce = nonces.issue(now);
-        assert_eq!(
-            nonces.spend(&nonce, Some(1), now + Duration::from_secs(301)),
-            Freshness::Stale
-        );
+        assert_eq!(nonces.spend(&nonce, Some(1), now + Duration::from_secs(301)), Freshness::Stale);
         let forged = format!("{}{}", "0".repeat(32), nonce.split_at(32).1);
-        for foreign in [
-            "",
-            "b7b9f68d8c1d4f6f90c0",
-            "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}",
-            &forged,
-        ] {
+        for foreign in
+            ["", "b7b9f68d8c1d4f6f90c0", "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", &forged]
+        {
             assert_eq!(nonces.spend(foreign, Some(1), now), Freshness::Stale);
         }
     }

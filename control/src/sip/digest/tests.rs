@@ -23,10 +23,8 @@ fn authenticator(now: Instant) -> Authenticator {
 
 fn account(algorithm: Algorithm) -> impl Fn(&str) -> Option<Account> {
     move |user| {
-        (user == USER).then(|| Account {
-            secret: Secret::Password(PASSWORD.into()),
-            algorithms: vec![algorithm],
-        })
+        (user == USER)
+            .then(|| Account { secret: Secret::Password(PASSWORD.into()), algorithms: vec![algorithm] })
     }
 }
 
@@ -40,43 +38,26 @@ fn the_vectors_of_gb28181_devices_are_met() {
         "Digest username=\"{USER}\", realm=\"{REALM}\", nonce=\"b7b9f68d8c1d4f6f90c0\", uri=\"{URI}\", response=\"x\""
     );
     for (extra, expected) in [
-        (
-            ", qop=auth, nc=00000001, cnonce=\"7a1b2c3d\"",
-            "73c592989b1004347d71d1e3694428de",
-        ),
+        (", qop=auth, nc=00000001, cnonce=\"7a1b2c3d\"", "73c592989b1004347d71d1e3694428de"),
         ("", "0f6e9450ddd6ea840f314b6c7f9e42da"),
     ] {
-        let claim = compute::Claim::read(&params(&format!("{base}{extra}")))
-            .ok()
-            .unwrap();
+        let claim = compute::Claim::read(&params(&format!("{base}{extra}"))).ok().unwrap();
         let secret = Secret::Password(PASSWORD.into());
-        assert_eq!(
-            compute::expected_response(&claim, REALM, &secret, &Method::REGISTER).unwrap(),
-            expected
-        );
+        assert_eq!(compute::expected_response(&claim, REALM, &secret, &Method::REGISTER).unwrap(), expected);
     }
 }
 
 #[test]
 fn a_right_answer_to_each_algorithm_is_accepted_once() {
     let now = Instant::now();
-    for algorithm in [
-        Algorithm::Md5,
-        Algorithm::Md5Sess,
-        Algorithm::Sha256,
-        Algorithm::Sha256Sess,
-    ] {
+    for algorithm in [Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256, Algorithm::Sha256Sess] {
         let authenticator = authenticator(now);
         let challenge = challenge(&authenticator, algorithm, now);
         for count in [1, 2, 0xa, 0x10, 0x100] {
             let answer = respond(&challenge, &Method::REGISTER, URI, (USER, PASSWORD), "c", count).unwrap();
             let fields = [answer];
             let check = || authenticator.check(&fields, &Method::REGISTER, account(algorithm), now);
-            assert_eq!(
-                check(),
-                Verdict::Accepted { user: USER.into() },
-                "{algorithm:?} {count}"
-            );
+            assert_eq!(check(), Verdict::Accepted { user: USER.into() }, "{algorithm:?} {count}");
             assert_eq!(check(), Verdict::Challenge { stale: true }, "the same again");
         }
     }
@@ -92,10 +73,7 @@ fn the_nonce_count_is_hashed_as_the_letters_that_were_sent() {
         use md5::Digest;
         compute::to_hex(&md5::Md5::digest(text))
     };
-    let (ha1, ha2) = (
-        md5(format!("{USER}:{REALM}:{PASSWORD}")),
-        md5(format!("REGISTER:{URI}")),
-    );
+    let (ha1, ha2) = (md5(format!("{USER}:{REALM}:{PASSWORD}")), md5(format!("REGISTER:{URI}")));
     let response = md5(format!("{ha1}:{nonce}:0000000A:c:auth:{ha2}")).to_uppercase();
     let field = params(&format!(
         "Digest username=\"{USER}\",realm=\"{REALM}\",nonce=\"{nonce}\",uri=\"{URI}\",qop=auth,nc=0000000A,\
@@ -128,12 +106,7 @@ fn an_empty_password_does_not_open_an_unknown_account() {
     let challenge = challenge(&authenticator, Algorithm::Md5, now);
     let answer = respond(&challenge, &Method::REGISTER, URI, ("nobody", ""), "c", 1).unwrap();
     let verdict = authenticator.check(&[answer], &Method::REGISTER, account(Algorithm::Md5), now);
-    assert_eq!(
-        verdict,
-        Verdict::Refused {
-            user: "nobody".into()
-        }
-    );
+    assert_eq!(verdict, Verdict::Refused { user: "nobody".into() });
 }
 
 #[test]
@@ -152,10 +125,9 @@ fn a_right_password_with_an_old_nonce_is_challenged_as_stale() {
     let authenticator = authenticator(now);
     let challenge = challenge(&authenticator, Algorithm::Md5, now);
     let later = now + Duration::from_secs(301);
-    for (password, verdict) in [
-        (PASSWORD, Verdict::Challenge { stale: true }),
-        ("wrong", Verdict::Refused { user: USER.into() }),
-    ] {
+    for (password, verdict) in
+        [(PASSWORD, Verdict::Challenge { stale: true }), ("wrong", Verdict::Refused { user: USER.into() })]
+    {
         let answer = respond(&challenge, &Method::REGISTER, URI, (USER, password), "c", 1).unwrap();
         assert_eq!(
             authenticator.check(&[answer], &Method::REGISTER, account(Algorithm::Md5), later),
@@ -172,39 +144,14 @@ fn credentials_for_another_realm_or_scheme_are_challenged_and_broken_ones_are_ma
     let authenticator = authenticator(now);
     let check =
         |value: &str| authenticator.check(&[params(value)], &Method::REGISTER, account(Algorithm::Md5), now);
-    assert_eq!(
-        check("Basic realm=\"3402000000\""),
-        Verdict::Challenge { stale: false }
-    );
-    assert_eq!(
-        check("Digest realm=\"elsewhere\""),
-        Verdict::Challenge { stale: false }
-    );
-    assert_eq!(
-        check("Digest realm=\"3402000000\""),
-        Verdict::Malformed {
-            parameter: "username"
-        }
-    );
+    assert_eq!(check("Basic realm=\"3402000000\""), Verdict::Challenge { stale: false });
+    assert_eq!(check("Digest realm=\"elsewhere\""), Verdict::Challenge { stale: false });
+    assert_eq!(check("Digest realm=\"3402000000\""), Verdict::Malformed { parameter: "username" });
     let full = "Digest realm=\"3402000000\",username=\"u\",nonce=\"n\",uri=\"u\",response=\"r\"";
-    assert_eq!(
-        check(&format!("{full},qop=auth")),
-        Verdict::Malformed { parameter: "nc" }
-    );
-    assert_eq!(
-        check(&format!("{full},qop=auth,nc=+0000001")),
-        Verdict::Malformed { parameter: "nc" }
-    );
-    assert_eq!(
-        check(&format!("{full},qop=auth-int")),
-        Verdict::Malformed { parameter: "qop" }
-    );
-    assert_eq!(
-        check(&format!("{full},algorithm=SM3")),
-        Verdict::Malformed {
-            parameter: "algorithm"
-        }
-    );
+    assert_eq!(check(&format!("{full},qop=auth")), Verdict::Malformed { parameter: "nc" });
+    assert_eq!(check(&format!("{full},qop=auth,nc=+0000001")), Verdict::Malformed { parameter: "nc" });
+    assert_eq!(check(&format!("{full},qop=auth-int")), Verdict::Malformed { parameter: "qop" });
+    assert_eq!(check(&format!("{full},algorithm=SM3")), Verdict::Malformed { parameter: "algorithm" });
 }
 
 #[test]
@@ -219,10 +166,7 @@ fn a_stored_hash_serves_algorithms_of_its_own_hash_only() {
     };
     let account = |_: &str| {
         Some(Account {
-            secret: Secret::Ha1 {
-                hash: Hash::Md5,
-                hex: hex.clone(),
-            },
+            secret: Secret::Ha1 { hash: Hash::Md5, hex: hex.clone() },
             algorithms: algorithms.clone(),
         })
     };
@@ -232,10 +176,7 @@ fn a_stored_hash_serves_algorithms_of_its_own_hash_only() {
     ] {
         let challenge = challenge(&authenticator, algorithm, now);
         let answer = respond(&challenge, &Method::REGISTER, URI, (USER, PASSWORD), "c", 1).unwrap();
-        assert_eq!(
-            authenticator.check(&[answer], &Method::REGISTER, account, now),
-            verdict
-        );
+        assert_eq!(authenticator.check(&[answer], &Method::REGISTER, account, now), verdict);
     }
 }
 

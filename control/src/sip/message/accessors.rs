@@ -69,9 +69,8 @@ impl Message {
     /// # Errors
     /// Absent or malformed.
     pub fn top_via(&self) -> Result<Via, HeaderError> {
-        let header = self.headers.get(HeaderName::Via).ok_or(HeaderError::Missing {
-            name: HeaderName::Via,
-        })?;
+        let header =
+            self.headers.get(HeaderName::Via).ok_or(HeaderError::Missing { name: HeaderName::Via })?;
         let value = header.value();
         let first = grammar::split(&value, b',').next().unwrap_or_default();
         Via::parse(first)
@@ -82,11 +81,7 @@ impl Message {
     /// # Errors
     /// Any of them is malformed.
     pub fn vias(&self) -> Result<Vec<Via>, HeaderError> {
-        self.headers
-            .elements(HeaderName::Via)
-            .iter()
-            .map(|element| Via::parse(element))
-            .collect()
+        self.headers.elements(HeaderName::Via).iter().map(|element| Via::parse(element)).collect()
     }
 
     /// From.
@@ -124,15 +119,11 @@ impl Message {
     pub fn cseq(&self) -> Result<CSeq, HeaderError> {
         let value = self.required(HeaderName::CSeq)?;
         let read = || {
-            let (number, method) = std::str::from_utf8(&value)
-                .ok()?
-                .split_once(|c: char| c.is_ascii_whitespace())?;
+            let (number, method) =
+                std::str::from_utf8(&value).ok()?.split_once(|c: char| c.is_ascii_whitespace())?;
             let digits = number.bytes().all(|byte| byte.is_ascii_digit());
             let number = digits.then(|| number.parse().ok())??;
-            Some(CSeq {
-                number,
-                method: Method::parse(method.trim_ascii().as_bytes())?,
-            })
+            Some(CSeq { number, method: Method::parse(method.trim_ascii().as_bytes())? })
         };
         read().ok_or_else(|| {
             HeaderError::invalid(HeaderName::CSeq, &value, "a number below 4294967296 and a method")
@@ -151,19 +142,11 @@ impl Message {
         if elements.iter().any(|element| element == "*") {
             return match elements.as_slice() {
                 [_] => Ok(Contacts::Wildcard),
-                _ => Err(HeaderError::invalid(
-                    HeaderName::Contact,
-                    b"*",
-                    "`*` alone, or addresses",
-                )),
+                _ => Err(HeaderError::invalid(HeaderName::Contact, b"*", "`*` alone, or addresses")),
             };
         }
         let parse = |element| NameAddr::parse(HeaderName::Contact, element);
-        elements
-            .iter()
-            .map(parse)
-            .collect::<Result<_, _>>()
-            .map(Contacts::List)
+        elements.iter().map(parse).collect::<Result<_, _>>().map(Contacts::List)
     }
 
     /// The first Contact address: the remote target of a dialog (RFC 3261 section 12).
@@ -173,9 +156,9 @@ impl Message {
     pub fn contact(&self) -> Result<NameAddr, HeaderError> {
         match self.contacts()? {
             Contacts::Wildcard => Err(HeaderError::invalid(HeaderName::Contact, b"*", "an address")),
-            Contacts::List(list) => list.into_iter().next().ok_or(HeaderError::Missing {
-                name: HeaderName::Contact,
-            }),
+            Contacts::List(list) => {
+                list.into_iter().next().ok_or(HeaderError::Missing { name: HeaderName::Contact })
+            }
         }
     }
 
@@ -244,10 +227,7 @@ impl Message {
                 Some(who) if who.eq_ignore_ascii_case("uas") => Some(Refresher::Uas),
                 _ => None,
             };
-            Some(SessionExpires {
-                interval: delta_seconds(interval)?,
-                refresher,
-            })
+            Some(SessionExpires { interval: delta_seconds(interval)?, refresher })
         };
         let error = || HeaderError::invalid(NAME, &value, "seconds and perhaps `;refresher=uac` or `uas`");
         read().ok_or_else(error).map(Some)
@@ -271,23 +251,15 @@ impl Message {
                 return None;
             }
             let essence = format!("{kind}/{subtype}").to_ascii_lowercase();
-            Some(ContentType {
-                essence,
-                params: Params::parse(params.as_bytes())?,
-            })
+            Some(ContentType { essence, params: Params::parse(params.as_bytes())? })
         };
-        read()
-            .ok_or_else(|| HeaderError::invalid(NAME, &value, "`type/subtype`"))
-            .map(Some)
+        read().ok_or_else(|| HeaderError::invalid(NAME, &value, "`type/subtype`")).map(Some)
     }
 
     /// Whether a list of option tags or methods (Supported, Require, Allow, …) names this one. Case is ignored.
     #[must_use]
     pub fn lists(&self, name: HeaderName, token: &str) -> bool {
-        self.headers
-            .elements(name)
-            .iter()
-            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+        self.headers.elements(name).iter().any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// The challenges or credentials in all fields of a name (WWW-Authenticate, Authorization and their Proxy forms),
@@ -296,10 +268,7 @@ impl Message {
     /// # Errors
     /// Any of them is malformed.
     pub fn auth_params(&self, name: HeaderName) -> Result<Vec<AuthParams>, HeaderError> {
-        self.headers
-            .all(name)
-            .map(|header| AuthParams::parse(name, &header.value()))
-            .collect()
+        self.headers.all(name).map(|header| AuthParams::parse(name, &header.value())).collect()
     }
 
     /// The value of a field that may occur once; the same value twice is taken as once.
@@ -309,10 +278,7 @@ impl Message {
             return Ok(None);
         };
         if fields.any(|other| other.value() != first) {
-            return Err(HeaderError::Repeated {
-                name,
-                count: self.headers.all(name).count(),
-            });
+            return Err(HeaderError::Repeated { name, count: self.headers.all(name).count() });
         }
         Ok(Some(first))
     }
@@ -322,11 +288,7 @@ impl Message {
     }
 
     fn addresses(&self, name: HeaderName) -> Result<Vec<NameAddr>, HeaderError> {
-        self.headers
-            .elements(name)
-            .iter()
-            .map(|element| NameAddr::parse(name, element))
-            .collect()
+        self.headers.elements(name).iter().map(|element| NameAddr::parse(name, element)).collect()
     }
 
     fn number<T: std::str::FromStr>(
@@ -338,13 +300,8 @@ impl Message {
             return Ok(None);
         };
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let number = std::str::from_utf8(&value)
-            .ok()
-            .filter(|_| digits)
-            .and_then(|text| text.parse().ok());
-        number
-            .ok_or_else(|| HeaderError::invalid(name, &value, expected))
-            .map(Some)
+        let number = std::str::from_utf8(&value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
+        number.ok_or_else(|| HeaderError::invalid(name, &value, expected)).map(Some)
     }
 
     fn seconds(&self, name: HeaderName) -> Result<Option<Duration>, HeaderError> {
@@ -354,8 +311,6 @@ impl Message {
         // RFC 3261 allows parameters after the number in Retry-After and Min-SE; they change nothing here.
         let number = grammar::split(&value, b';').next().unwrap_or_default();
         let seconds = std::str::from_utf8(number).ok().and_then(delta_seconds);
-        seconds
-            .ok_or_else(|| HeaderError::invalid(name, &value, "a number of seconds"))
-            .map(Some)
+        seconds.ok_or_else(|| HeaderError::invalid(name, &value, "a number of seconds")).map(Some)
     }
 }

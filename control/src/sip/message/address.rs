@@ -26,11 +26,7 @@ impl NameAddr {
     /// An address without a display name.
     #[must_use]
     pub fn new(uri: SipUri) -> Self {
-        Self {
-            display: Bytes::new(),
-            uri,
-            params: Params::default(),
-        }
+        Self { display: Bytes::new(), uri, params: Params::default() }
     }
 
     /// Reads one address. `name` says in errors which field it came from.
@@ -72,10 +68,7 @@ impl NameAddr {
     /// The preference of a Contact in thousandths, 0 to 1000; 1000 if it says nothing (RFC 3261 section 20.10).
     #[must_use]
     pub fn preference(&self) -> u16 {
-        self.params
-            .value("q")
-            .and_then(|q| thousandths(&q))
-            .unwrap_or(1000)
+        self.params.value("q").and_then(|q| thousandths(&q)).unwrap_or(1000)
     }
 
     /// The device's own identity, `+sip.instance` (RFC 5626 section 4.1), without its quotes.
@@ -97,16 +90,8 @@ impl NameAddr {
 
     fn read(element: &Bytes) -> Option<Self> {
         let text = element.trim_ascii();
-        let quoted = if text.starts_with(b"\"") {
-            grammar::quoted_length(text)?
-        } else {
-            0
-        };
-        let open = text
-            .get(quoted..)?
-            .iter()
-            .position(|&byte| byte == b'<')
-            .map(|at| at + quoted);
+        let quoted = if text.starts_with(b"\"") { grammar::quoted_length(text)? } else { 0 };
+        let open = text.get(quoted..)?.iter().position(|&byte| byte == b'<').map(|at| at + quoted);
         let Some(open) = open else {
             // Without brackets everything after the first `;` belongs to the field (RFC 3261 section 20).
             if quoted > 0 {
@@ -115,11 +100,7 @@ impl NameAddr {
             let text = std::str::from_utf8(text).ok()?;
             let (uri, params) = text.split_once(';').unwrap_or((text, ""));
             let params = Params::parse(params.as_bytes())?;
-            return Some(Self {
-                display: Bytes::new(),
-                uri: uri.trim_ascii().parse().ok()?,
-                params,
-            });
+            return Some(Self { display: Bytes::new(), uri: uri.trim_ascii().parse().ok()?, params });
         };
         let display = text.get(..open)?.trim_ascii();
         if quoted > 0 && display.len() != quoted {
@@ -130,20 +111,12 @@ impl NameAddr {
         }
         let after = text.get(open + 1..)?;
         let close = after.iter().position(|&byte| byte == b'>')?;
-        let uri = std::str::from_utf8(after.get(..close)?)
-            .ok()?
-            .trim_ascii()
-            .parse()
-            .ok()?;
+        let uri = std::str::from_utf8(after.get(..close)?).ok()?.trim_ascii().parse().ok()?;
         let params = after.get(close + 1..)?.trim_ascii();
         if !params.is_empty() && !params.starts_with(b";") {
             return None;
         }
-        Some(Self {
-            display: element.slice_ref(display),
-            uri,
-            params: Params::parse(params)?,
-        })
+        Some(Self { display: element.slice_ref(display), uri, params: Params::parse(params)? })
     }
 }
 
@@ -168,9 +141,7 @@ pub(super) fn delta_seconds(text: &str) -> Option<Duration> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(Duration::from_secs(
-        digits.parse::<u32>().unwrap_or(u32::MAX).into(),
-    ))
+    Some(Duration::from_secs(digits.parse::<u32>().unwrap_or(u32::MAX).into()))
 }
 
 fn thousandths(text: &str) -> Option<u16> {
@@ -180,10 +151,7 @@ fn thousandths(text: &str) -> Option<u16> {
         return None;
     }
     let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
-    whole
-        .checked_mul(1000)?
-        .checked_add(fraction)
-        .filter(|&q| q <= 1000)
+    whole.checked_mul(1000)?.checked_add(fraction).filter(|&q| q <= 1000)
 }
 
 #[cfg(test)]
@@ -214,19 +182,14 @@ mod tests {
         assert_eq!(to.tag().as_deref(), Some("1918181833n"));
         assert!(to.uri.params().iter().next().is_none());
         assert_eq!(address("<sip:a@b;lr>").uri.as_str(), "sip:a@b;lr");
-        assert_eq!(
-            address("Bob Smith <tel:+8610>").display_name().as_deref(),
-            Some("Bob Smith")
-        );
+        assert_eq!(address("Bob Smith <tel:+8610>").display_name().as_deref(), Some("Bob Smith"));
     }
 
     #[test]
     fn a_display_name_may_be_in_any_charset() {
-        let from = NameAddr::parse(
-            HeaderName::From,
-            &Bytes::from_static(b"\"\xca\xb5\xca\xb1\xff\" <sip:1@2>"),
-        )
-        .unwrap();
+        let from =
+            NameAddr::parse(HeaderName::From, &Bytes::from_static(b"\"\xca\xb5\xca\xb1\xff\" <sip:1@2>"))
+                .unwrap();
         assert_eq!(from.display_name(), None);
         assert_eq!(from.to_bytes(), b"\"\xca\xb5\xca\xb1\xff\" <sip:1@2>");
     }
@@ -246,15 +209,7 @@ mod tests {
 
     #[test]
     fn open_quotes_and_brackets_are_refused() {
-        for text in [
-            "\"open <sip:a@b>",
-            "<sip:a@b",
-            "\"x\"",
-            "\"x\" y <sip:a@b>",
-            "<sip:a@b> x",
-            "<>",
-            "",
-        ] {
+        for text in ["\"open <sip:a@b>", "<sip:a@b", "\"x\"", "\"x\" y <sip:a@b>", "<sip:a@b> x", "<>", ""] {
             let element = Bytes::from_static(text.as_bytes());
             assert!(NameAddr::parse(HeaderName::From, &element).is_err(), "{text}");
         }

@@ -19,10 +19,7 @@ impl AuthParams {
     /// An empty list of the scheme `Digest`.
     #[must_use]
     pub fn digest() -> Self {
-        Self {
-            scheme: "Digest".to_owned(),
-            params: Vec::new(),
-        }
+        Self { scheme: "Digest".to_owned(), params: Vec::new() }
     }
 
     /// Reads a field value. `name` says in errors which field it came from.
@@ -69,10 +66,7 @@ impl AuthParams {
         if !grammar::is_token(scheme.as_bytes()) {
             return None;
         }
-        let mut list = Self {
-            scheme: scheme.to_owned(),
-            params: Vec::new(),
-        };
+        let mut list = Self { scheme: scheme.to_owned(), params: Vec::new() };
         for part in grammar::split(rest.as_bytes(), b',').filter(|part| !part.is_empty()) {
             let (name, value) = std::str::from_utf8(part).ok()?.split_once('=')?;
             let (name, value) = (name.trim_ascii_end(), value.trim_ascii_start());
@@ -115,10 +109,7 @@ mod tests {
         assert_eq!(params.value("uri").unwrap(), "sip:x@y;transport=tcp");
         assert_eq!(params.value("nc").unwrap(), "0000000a");
         assert_eq!(
-            read(r#"Digest realm="r",qop="auth,auth-int""#)
-                .unwrap()
-                .value("qop")
-                .unwrap(),
+            read(r#"Digest realm="r",qop="auth,auth-int""#).unwrap().value("qop").unwrap(),
             "auth,auth-int"
         );
     }

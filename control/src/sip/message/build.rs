@@ -9,11 +9,7 @@ impl Message {
     /// A request with its first line and no header fields.
     #[must_use]
     pub fn request(method: Method, uri: SipUri) -> Self {
-        Self {
-            start: StartLine::Request { method, uri },
-            headers: Headers::default(),
-            body: Bytes::new(),
-        }
+        Self { start: StartLine::Request { method, uri }, headers: Headers::default(), body: Bytes::new() }
     }
 
     /// A response to a request: Via, From, To, Call-ID, CSeq and Record-Route are copied byte for byte, in this order
@@ -43,11 +39,7 @@ impl Message {
             }
         }
         headers.push(HeaderName::ContentLength, "0");
-        Self {
-            start: StartLine::Response { code, reason },
-            headers,
-            body: Bytes::new(),
-        }
+        Self { start: StartLine::Response { code, reason }, headers, body: Bytes::new() }
     }
 
     /// Gives To a tag if it has none yet: what every response but a 100 needs (RFC 3261 section 8.2.6.2). A To that
@@ -72,8 +64,7 @@ impl Message {
     /// Replaces the body and sets Content-Type and Content-Length to match.
     pub fn set_body(&mut self, content_type: &str, body: Bytes) {
         self.headers.set(HeaderName::ContentType, content_type);
-        self.headers
-            .set(HeaderName::ContentLength, body.len().to_string());
+        self.headers.set(HeaderName::ContentLength, body.len().to_string());
         self.body = body;
     }
 
@@ -91,8 +82,7 @@ impl Message {
 
     /// Replaces the topmost Via and leaves the others as they are.
     pub fn replace_top_via(&mut self, via: &Via) {
-        self.headers
-            .replace_first_element(HeaderName::Via, Some(via.to_string().as_bytes()));
+        self.headers.replace_first_element(HeaderName::Via, Some(via.to_string().as_bytes()));
     }
 
     /// Removes the topmost Via.

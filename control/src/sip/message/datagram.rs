@@ -20,10 +20,7 @@ pub enum Datagram {
 /// # Errors
 /// [`ParseError`] with the answer where there is one. A body shorter than Content-Length is answered 400.
 pub fn parse_datagram(datagram: &Bytes, limits: &Limits) -> Result<Datagram, ParseError> {
-    let Some(start) = datagram
-        .iter()
-        .position(|byte| !matches!(byte, b'\r' | b'\n' | 0))
-    else {
+    let Some(start) = datagram.iter().position(|byte| !matches!(byte, b'\r' | b'\n' | 0)) else {
         return Ok(Datagram::KeepAlive);
     };
     let bytes = datagram.slice(start..);
@@ -43,22 +40,10 @@ fn cut_body(message: &Message, rest: &Bytes, limits: &Limits) -> (Bytes, Option<
         Err(error) => return (Bytes::new(), Some(error.into())),
     };
     if announced > limits.body {
-        return (
-            Bytes::new(),
-            Some(Fault::BodyTooLarge {
-                found: announced,
-                limit: limits.body,
-            }),
-        );
+        return (Bytes::new(), Some(Fault::BodyTooLarge { found: announced, limit: limits.body }));
     }
     if announced > rest.len() {
-        return (
-            Bytes::new(),
-            Some(Fault::BodyTooShort {
-                announced,
-                found: rest.len(),
-            }),
-        );
+        return (Bytes::new(), Some(Fault::BodyTooShort { announced, found: rest.len() }));
     }
     (rest.slice(..announced), None)
 }

@@ -36,11 +36,7 @@ impl HeaderError {
     /// An [`HeaderError::Invalid`] whose value is made printable and cut to a length fit for a reason phrase.
     #[must_use]
     pub fn invalid(name: HeaderName, value: &[u8], expected: &'static str) -> Self {
-        Self::Invalid {
-            name,
-            found: printable(value),
-            expected,
-        }
+        Self::Invalid { name, found: printable(value), expected }
     }
 }
 

@@ -148,20 +148,14 @@ impl Params {
 
     /// Names and values as written, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
     /// Sets a parameter, in its place if it is there, else at the end. The value is written as given: quote it first
     /// ([`quote`]) if it is no token.
     pub fn set(&mut self, name: &str, value: Option<&str>) {
         let value = value.map(str::to_owned);
-        match self
-            .0
-            .iter_mut()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        {
+        match self.0.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             Some(param) => param.1 = value,
             None => self.0.push((name.to_owned(), value)),
         }
@@ -191,10 +185,7 @@ impl fmt::Display for Params {
 
 // URI parameter names may hold a few bytes more than tokens (RFC 3261 section 25.1, `paramchar`).
 fn is_param_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| is_token_byte(byte) || b"[]/:&$()".contains(&byte))
+    !name.is_empty() && name.bytes().all(|byte| is_token_byte(byte) || b"[]/:&$()".contains(&byte))
 }
 
 fn is_param_value(value: &str) -> bool {
@@ -202,9 +193,7 @@ fn is_param_value(value: &str) -> bool {
         return quoted_length(value.as_bytes()) == Some(value.len());
     }
     !value.is_empty()
-        && value
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !b"\"<>;,".contains(&byte) || !byte.is_ascii())
+        && value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>;,".contains(&byte) || !byte.is_ascii())
 }
 
 #[cfg(test)]
@@ -212,9 +201,7 @@ mod tests {
     use super::{Params, quote, quoted_length, split, unquote};
 
     fn parts(text: &str) -> Vec<&str> {
-        split(text.as_bytes(), b',')
-            .map(|part| std::str::from_utf8(part).unwrap())
-            .collect()
+        split(text.as_bytes(), b',').map(|part| std::str::from_utf8(part).unwrap()).collect()
     }
 
     #[test]
@@ -223,10 +210,7 @@ mod tests {
             parts(r#""a, b" <sip:x,y@h>, <sip:z@h>;p="1,2""#),
             [r#""a, b" <sip:x,y@h>"#, r#"<sip:z@h>;p="1,2""#]
         );
-        assert_eq!(
-            parts(r#""A \" , B" <sip:a@b>,c"#),
-            [r#""A \" , B" <sip:a@b>"#, "c"]
-        );
+        assert_eq!(parts(r#""A \" , B" <sip:a@b>,c"#), [r#""A \" , B" <sip:a@b>"#, "c"]);
         assert_eq!(parts("a,,b"), ["a", "", "b"]);
     }
 

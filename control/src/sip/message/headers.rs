@@ -48,12 +48,7 @@ impl Header {
         }
         let known = HeaderName::from_bytes(name);
         let name_length = name.len();
-        Some(Self {
-            line,
-            name_length,
-            value_start: colon + 1,
-            known,
-        })
+        Some(Self { line, name_length, value_start: colon + 1, known })
     }
 
     /// The name as written.
@@ -96,19 +91,8 @@ impl Header {
         let mut line = BytesMut::with_capacity(name.len() + 2 + value.len());
         line.put_slice(name.as_bytes());
         line.put_slice(b": ");
-        line.extend(value.iter().map(|&byte| {
-            if matches!(byte, b'\r' | b'\n' | 0) {
-                b' '
-            } else {
-                byte
-            }
-        }));
-        Self {
-            line: line.freeze(),
-            name_length: name.len(),
-            value_start: name.len() + 1,
-            known,
-        }
+        line.extend(value.iter().map(|&byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { byte }));
+        Self { line: line.freeze(), name_length: name.len(), value_start: name.len() + 1, known }
     }
 }
 
@@ -159,9 +143,7 @@ impl Headers {
     /// The first field whose name is this text, without case.
     #[must_use]
     pub fn other(&self, name: &str) -> Option<&Header> {
-        self.0
-            .iter()
-            .find(|header| header.name_bytes().eq_ignore_ascii_case(name.as_bytes()))
+        self.0.iter().find(|header| header.name_bytes().eq_ignore_ascii_case(name.as_bytes()))
     }
 
     /// The elements of a comma-separated field, over all its lines, in order (RFC 3261 section 7.3.1). Empty elements
@@ -190,11 +172,7 @@ impl Headers {
     /// Puts a field above the first field of the same name, or at the very top if there is none. This is where a Via,
     /// Route or Record-Route value is added (RFC 3261 section 16.6).
     pub fn push_top(&mut self, name: HeaderName, value: impl AsRef<[u8]>) {
-        let at = self
-            .0
-            .iter()
-            .position(|header| header.known == Some(name))
-            .unwrap_or(0);
+        let at = self.0.iter().position(|header| header.known == Some(name)).unwrap_or(0);
         self.0.insert(at, Header::new(name, value));
     }
 
@@ -232,10 +210,7 @@ impl Headers {
             Some(comma) => value.get(comma + 1..).unwrap_or_default().trim_ascii(),
             None => &[],
         };
-        let parts: Vec<&[u8]> = element
-            .into_iter()
-            .chain((!rest.is_empty()).then_some(rest))
-            .collect();
+        let parts: Vec<&[u8]> = element.into_iter().chain((!rest.is_empty()).then_some(rest)).collect();
         if parts.is_empty() {
             self.0.remove(at);
         } else {
@@ -266,10 +241,7 @@ mod tests {
     fn a_folded_value_is_unfolded_to_read_and_kept_to_write() {
         let folded = header("Subject : I know\r\n  you are there,\r\n\tpick up ");
         assert_eq!(folded.value(), "I know you are there, pick up");
-        assert_eq!(
-            folded.as_line(),
-            b"Subject : I know\r\n  you are there,\r\n\tpick up "
-        );
+        assert_eq!(folded.as_line(), b"Subject : I know\r\n  you are there,\r\n\tpick up ");
         assert_eq!(folded.known(), Some(HeaderName::Subject));
     }
 
@@ -298,11 +270,7 @@ mod tests {
         headers.push_header(header("Via: SIP/2.0/UDP c;branch=3"));
         assert_eq!(
             headers.elements(HeaderName::Via),
-            [
-                "SIP/2.0/UDP a;branch=1",
-                "SIP/2.0/UDP b;branch=2",
-                "SIP/2.0/UDP c;branch=3"
-            ]
+            ["SIP/2.0/UDP a;branch=1", "SIP/2.0/UDP b;branch=2", "SIP/2.0/UDP c;branch=3"]
         );
         headers.replace_first_element(HeaderName::Via, Some(b"top"));
         assert_eq!(

@@ -84,11 +84,7 @@ impl Transport {
         if !super::grammar::is_token(token.as_bytes()) {
             return None;
         }
-        Some(
-            token
-                .parse()
-                .map_or_else(|_| Self::Other(token.to_owned()), Self::Known),
-        )
+        Some(token.parse().map_or_else(|_| Self::Other(token.to_owned()), Self::Known))
     }
 }
 
@@ -107,11 +103,7 @@ impl fmt::Display for Transport {
 pub fn reason_phrase(code: u16) -> String {
     let name = match rsip::StatusCode::from(code) {
         rsip::StatusCode::Other(..) => class_name(code).to_owned(),
-        known => known
-            .to_string()
-            .split_once(' ')
-            .map(|(_, name)| name.to_owned())
-            .unwrap_or_default(),
+        known => known.to_string().split_once(' ').map(|(_, name)| name.to_owned()).unwrap_or_default(),
     };
     let mut phrase = String::with_capacity(name.len() + 4);
     let mut after_small = false;
@@ -146,10 +138,7 @@ mod tests {
         assert_eq!(Method::parse(b"PRACK"), Some(Method::PRACK));
         assert_eq!(Method::parse(b"invite"), Some(Method::Other("invite".into())));
         assert_eq!(
-            Method::parse(b"!interesting-Method0123456789_*+`.%indeed'~")
-                .unwrap()
-                .to_string()
-                .len(),
+            Method::parse(b"!interesting-Method0123456789_*+`.%indeed'~").unwrap().to_string().len(),
             43
         );
         assert_eq!(Method::parse(b""), None);
@@ -159,10 +148,7 @@ mod tests {
     #[test]
     fn transports_ignore_case() {
         assert_eq!(Transport::parse("udp"), Some(Transport::UDP));
-        assert_eq!(
-            Transport::parse("UNKNOWN"),
-            Some(Transport::Other("UNKNOWN".into()))
-        );
+        assert_eq!(Transport::parse("UNKNOWN"), Some(Transport::Other("UNKNOWN".into())));
     }
 
     #[test]

@@ -116,16 +116,10 @@ mod tests {
         for &name in HeaderName::ALL {
             let canonical = name.canonical();
             assert_eq!(HeaderName::from_bytes(canonical.as_bytes()), Some(name));
-            assert_eq!(
-                HeaderName::from_bytes(canonical.to_uppercase().as_bytes()),
-                Some(name)
-            );
+            assert_eq!(HeaderName::from_bytes(canonical.to_uppercase().as_bytes()), Some(name));
             if let Some(compact) = name.compact() {
                 assert_eq!(HeaderName::from_bytes(compact.as_bytes()), Some(name));
-                assert_eq!(
-                    HeaderName::from_bytes(compact.to_uppercase().as_bytes()),
-                    Some(name)
-                );
+                assert_eq!(HeaderName::from_bytes(compact.to_uppercase().as_bytes()), Some(name));
             }
         }
         assert_eq!(HeaderName::from_bytes(b"X-GB-Ver"), None);

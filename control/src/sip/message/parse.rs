@@ -19,11 +19,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            head: 32 * 1024,
-            headers: 256,
-            body: 1024 * 1024,
-        }
+        Self { head: 32 * 1024, headers: 256, body: 1024 * 1024 }
     }
 }
 
@@ -55,30 +51,17 @@ pub(super) fn parse_head(head: &Bytes, limits: &Limits) -> Result<(Message, Opti
             break;
         }
         if headers.len() == limits.headers {
-            fault = fault.or(Some(Fault::TooManyHeaders {
-                limit: limits.headers,
-            }));
+            fault = fault.or(Some(Fault::TooManyHeaders { limit: limits.headers }));
             break;
         }
         match Header::from_line(line.clone()) {
             Some(header) => headers.push_header(header),
             None => {
-                fault = fault.or_else(|| {
-                    Some(Fault::HeaderLine {
-                        found: printable(&line),
-                    })
-                });
+                fault = fault.or_else(|| Some(Fault::HeaderLine { found: printable(&line) }));
             }
         }
     }
-    Ok((
-        Message {
-            start,
-            headers,
-            body: Bytes::new(),
-        },
-        fault,
-    ))
+    Ok((Message { start, headers, body: Bytes::new() }, fault))
 }
 
 /// Turns a message and what was found wrong with it into what the caller gets, after the checks that every message
@@ -86,10 +69,7 @@ pub(super) fn parse_head(head: &Bytes, limits: &Limits) -> Result<(Message, Opti
 pub(super) fn finish(message: Message, fault: Option<Fault>) -> Result<Message, ParseError> {
     match fault.map_or_else(|| check(&message), Err) {
         Ok(()) => Ok(message),
-        Err(fault) => Err(ParseError {
-            answer: answer(&message, &fault).map(Box::new),
-            fault,
-        }),
+        Err(fault) => Err(ParseError { answer: answer(&message, &fault).map(Box::new), fault }),
     }
 }
 
@@ -104,10 +84,9 @@ fn check(message: &Message) -> Result<(), Fault> {
     message.max_forwards()?;
     let cseq = message.cseq()?;
     match message.method() {
-        Some(method) if *method != cseq.method => Err(Fault::MethodMismatch {
-            cseq: cseq.method,
-            request: method.clone(),
-        }),
+        Some(method) if *method != cseq.method => {
+            Err(Fault::MethodMismatch { cseq: cseq.method, request: method.clone() })
+        }
         _ => Ok(()),
     }
 }
@@ -120,10 +99,7 @@ fn answer(message: &Message, fault: &Fault) -> Option<Message> {
     if *method == Method::ACK || message.top_via().is_err() {
         return None;
     }
-    if [From, To, CallId, CSeq]
-        .iter()
-        .any(|&name| message.headers.get(name).is_none())
-    {
+    if [From, To, CallId, CSeq].iter().any(|&name| message.headers.get(name).is_none()) {
         return None;
     }
     let code = fault.status_code();
@@ -137,44 +113,29 @@ fn answer(message: &Message, fault: &Fault) -> Option<Message> {
 /// The start line, and a fault with which a request can still be answered.
 fn parse_start_line(line: &[u8]) -> Result<(StartLine, Option<Fault>), Fault> {
     const EXPECTED: &str = "`METHOD uri SIP/2.0` or `SIP/2.0 code reason`";
-    let wrong = |expected| Fault::StartLine {
-        found: printable(line),
-        expected,
-    };
+    let wrong = |expected| Fault::StartLine { found: printable(line), expected };
     if let Some(rest) = strip_prefix_ignoring_case(line, b"SIP/2.0") {
         return parse_status(rest)
             .map(|start| (start, None))
             .ok_or_else(|| wrong("`SIP/2.0`, a code from 100 to 699 and a reason phrase"));
     }
-    let first_space = line
-        .iter()
-        .position(|&byte| byte == b' ')
-        .ok_or_else(|| wrong(EXPECTED))?;
-    let last_space = line
-        .iter()
-        .rposition(|&byte| byte == b' ')
-        .ok_or_else(|| wrong(EXPECTED))?;
-    let method = line
-        .get(..first_space)
-        .and_then(Method::parse)
-        .ok_or_else(|| wrong(EXPECTED))?;
+    let first_space = line.iter().position(|&byte| byte == b' ').ok_or_else(|| wrong(EXPECTED))?;
+    let last_space = line.iter().rposition(|&byte| byte == b' ').ok_or_else(|| wrong(EXPECTED))?;
+    let method = line.get(..first_space).and_then(Method::parse).ok_or_else(|| wrong(EXPECTED))?;
     let version = line.get(last_space + 1..).unwrap_or_default();
     let raw = line.get(first_space + 1..last_space).unwrap_or_default();
     let text = String::from_utf8_lossy(raw);
     let (uri, mut fault) = match text.parse::<SipUri>() {
         Ok(uri) => (uri, None),
-        Err(_) => (
-            SipUri::opaque(text.into_owned()),
-            Some(wrong("one space, a URI, one space and `SIP/2.0`")),
-        ),
+        Err(_) => {
+            (SipUri::opaque(text.into_owned()), Some(wrong("one space, a URI, one space and `SIP/2.0`")))
+        }
     };
     if !version.eq_ignore_ascii_case(b"SIP/2.0") {
         if strip_prefix_ignoring_case(version, b"SIP/").is_none() {
             return Err(wrong(EXPECTED));
         }
-        fault = Some(Fault::Version {
-            found: printable(version),
-        });
+        fault = Some(Fault::Version { found: printable(version) });
     }
     Ok((StartLine::Request { method, uri }, fault))
 }
@@ -189,10 +150,7 @@ fn parse_status(rest: &[u8]) -> Option<StartLine> {
     }
     let code = std::str::from_utf8(code).ok()?.parse().ok()?;
     let reason = reason.strip_prefix(b" ").unwrap_or(reason);
-    (100..700).contains(&code).then(|| StartLine::Response {
-        code,
-        reason: Bytes::copy_from_slice(reason),
-    })
+    (100..700).contains(&code).then(|| StartLine::Response { code, reason: Bytes::copy_from_slice(reason) })
 }
 
 fn strip_prefix_ignoring_case<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {

@@ -38,11 +38,7 @@ impl StreamDecoder {
     /// A decoder for one connection.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            searched: 0,
-            pending: None,
-        }
+        Self { limits, searched: 0, pending: None }
     }
 
     /// Takes the next item off the front of the buffer; `None` when more bytes are needed. Call it until it returns
@@ -60,10 +56,7 @@ impl StreamDecoder {
             }
             let Some(length) = head_length(buffer, self.searched) else {
                 if buffer.len() > self.limits.head {
-                    return Err(Fault::HeadTooLarge {
-                        limit: self.limits.head,
-                    }
-                    .into());
+                    return Err(Fault::HeadTooLarge { limit: self.limits.head }.into());
                 }
                 // The line end before the last two bytes may still turn out to end the head.
                 self.searched = buffer.len().saturating_sub(2);
@@ -90,10 +83,9 @@ impl StreamDecoder {
     fn read_head(&self, head: &Bytes) -> Result<Pending, ParseError> {
         let (message, fault) = parse_head(head, &self.limits)?;
         let length = match message.content_length() {
-            Ok(Some(length)) if length > self.limits.body => Err(Fault::BodyTooLarge {
-                found: length,
-                limit: self.limits.body,
-            }),
+            Ok(Some(length)) if length > self.limits.body => {
+                Err(Fault::BodyTooLarge { found: length, limit: self.limits.body })
+            }
             Ok(Some(length)) => Ok(length),
             // Content-Length is mandatory on streams; its absence does no harm where there is no body.
             Ok(None) if message.headers.get(HeaderName::ContentType).is_none() => Ok(0),
@@ -103,9 +95,7 @@ impl StreamDecoder {
         match (length, fault) {
             // The rest of a head with too many fields was not read, so Content-Length may be in it.
             (_, Some(fault @ Fault::TooManyHeaders { .. })) | (Err(fault), _) => {
-                Err(finish(message, Some(fault.clone()))
-                    .err()
-                    .unwrap_or_else(|| fault.into()))
+                Err(finish(message, Some(fault.clone())).err().unwrap_or_else(|| fault.into()))
             }
             (Ok(body), fault) => Ok(Pending { message, fault, body }),
         }

@@ -34,11 +34,7 @@ impl Host {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
-            return inner
-                .strip_suffix(']')?
-                .parse::<Ipv6Addr>()
-                .ok()
-                .map(|ip| Self::Address(ip.into()));
+            return inner.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(|ip| Self::Address(ip.into()));
         }
         if let Ok(address) = text.parse() {
             return Some(Self::Address(IpAddr::V4(address)));
@@ -85,11 +81,8 @@ impl fmt::Display for Host {
 
 /// Splits `host`, `host:port` or `[v6]:port`; white space around the colon is tolerated (RFC 3261 section 25.1, COLON).
 pub(super) fn parse_host_port(text: &str) -> Option<(Host, Option<u16>)> {
-    let name_end = if text.starts_with('[') {
-        text.find(']')? + 1
-    } else {
-        text.find(':').unwrap_or(text.len())
-    };
+    let name_end =
+        if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
     let (host, rest) = text.split_at_checked(name_end)?;
     let host = Host::parse(host.trim_ascii())?;
     let rest = rest.trim_ascii();
@@ -218,12 +211,7 @@ impl SipUri {
     /// step 5).
     #[must_use]
     pub fn address_of_record(&self) -> Self {
-        let mut uri = Self {
-            params: Params::default(),
-            headers: None,
-            password: None,
-            ..self.clone()
-        };
+        let mut uri = Self { params: Params::default(), headers: None, password: None, ..self.clone() };
         if uri.scheme != Scheme::Other {
             uri.write_raw();
         }
@@ -294,17 +282,9 @@ impl FromStr for SipUri {
     type Err = UriError;
 
     fn from_str(raw: &str) -> Result<Self, UriError> {
-        let error = |why| UriError {
-            found: super::error::printable(raw.as_bytes()),
-            why,
-        };
-        if raw
-            .bytes()
-            .any(|byte| !byte.is_ascii_graphic() || b"<>\"".contains(&byte))
-        {
-            return Err(error(
-                "it holds white space, a quote, an angle bracket or a byte outside ASCII",
-            ));
+        let error = |why| UriError { found: super::error::printable(raw.as_bytes()), why };
+        if raw.bytes().any(|byte| !byte.is_ascii_graphic() || b"<>\"".contains(&byte)) {
+            return Err(error("it holds white space, a quote, an angle bracket or a byte outside ASCII"));
         }
         let (scheme, rest) = raw.split_once(':').ok_or_else(|| error("it has no scheme"))?;
         let mut uri = Self::opaque(raw.to_owned());
@@ -360,9 +340,7 @@ impl FromStr for SipUri {
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 // Parameters that count even when only one side has them. RFC 3261 section 19.1.4 names user, ttl, method and maddr,
@@ -372,9 +350,7 @@ const SIGNIFICANT: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 fn params_agree(one: &Params, two: &Params) -> bool {
     one.iter().all(|(name, value)| {
         if !two.has(name) {
-            return !SIGNIFICANT
-                .iter()
-                .any(|significant| significant.eq_ignore_ascii_case(name));
+            return !SIGNIFICANT.iter().any(|significant| significant.eq_ignore_ascii_case(name));
         }
         match (value, two.value(name)) {
             (Some(value), Some(other)) => unescape(value).eq_ignore_ascii_case(&unescape(&other)),
@@ -385,11 +361,8 @@ fn params_agree(one: &Params, two: &Params) -> bool {
 }
 
 fn sorted_headers(headers: Option<&str>) -> Vec<String> {
-    let mut sorted: Vec<String> = headers
-        .into_iter()
-        .flat_map(|text| text.split('&'))
-        .map(unescape)
-        .collect();
+    let mut sorted: Vec<String> =
+        headers.into_iter().flat_map(|text| text.split('&')).map(unescape).collect();
     sorted.sort_unstable();
     sorted
 }
@@ -410,11 +383,7 @@ fn unescape(text: &str) -> String {
 }
 
 fn hex_pair(high: u8, low: u8) -> Option<u8> {
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(digit(high)? << 4 | digit(low)?)
 }
 
@@ -466,10 +435,7 @@ mod tests {
         assert!(full.params().has("lr"));
         assert_eq!(full.headers(), Some("Subject=x"));
         let tel = uri("tel:+861012345678");
-        assert_eq!(
-            (tel.scheme(), tel.user(), tel.host()),
-            (Scheme::Tel, Some("+861012345678"), None)
-        );
+        assert_eq!((tel.scheme(), tel.user(), tel.host()), (Scheme::Tel, Some("+861012345678"), None));
         assert_eq!(uri("nobodyKnowsThisScheme:x").scheme(), Scheme::Other);
     }
 
@@ -496,15 +462,9 @@ mod tests {
     #[test]
     fn equality_follows_rfc_3261_19_1_4() {
         for (one, two) in [
-            (
-                "sip:%61lice@atlanta.com;transport=TCP",
-                "sip:alice@AtlanTa.CoM;Transport=tcp",
-            ),
+            ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtlanTa.CoM;Transport=tcp"),
             ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
-            (
-                "sip:carol@chicago.com;newparam=5",
-                "sip:carol@chicago.com;security=on",
-            ),
+            ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on"),
             (
                 "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
                 "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
@@ -518,22 +478,13 @@ mod tests {
             assert!(uri(one).equivalent(&uri(two)), "{one} = {two}");
         }
         for (one, two) in [
-            (
-                "SIP:ALICE@AtLanTa.CoM;Transport=udp",
-                "sip:alice@AtLanTa.CoM;Transport=UDP",
-            ),
+            ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
             ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
             ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
             ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
-            (
-                "sip:carol@chicago.com",
-                "sip:carol@chicago.com?Subject=next%20meeting",
-            ),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
             ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
-            (
-                "sip:carol@chicago.com;security=on",
-                "sip:carol@chicago.com;security=off",
-            ),
+            ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
             ("sip:a@b", "sips:a@b"),
         ] {
             assert!(!uri(one).equivalent(&uri(two)), "{one} != {two}");
@@ -549,9 +500,6 @@ mod tests {
             built.with_param("transport", Some("tcp")).as_str(),
             "sip:a%40b%20c@[::1]:5060;transport=tcp"
         );
-        assert_eq!(
-            uri("sip:x:pw@h:5070;lr?a=b").address_of_record().as_str(),
-            "sip:x@h:5070"
-        );
+        assert_eq!(uri("sip:x:pw@h:5070;lr?a=b").address_of_record().as_str(), "sip:x@h:5070");
     }
 }

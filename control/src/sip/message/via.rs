@@ -31,12 +31,7 @@ impl Via {
         let mut params = Params::default();
         params.set("branch", Some(branch));
         params.set("rport", None);
-        Self {
-            transport,
-            host,
-            port,
-            params,
-        }
+        Self { transport, host, port, params }
     }
 
     /// Reads one element of a Via field.
@@ -57,11 +52,7 @@ impl Via {
     #[must_use]
     pub fn received(&self) -> Option<IpAddr> {
         let received = self.params.value("received")?;
-        received
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse()
-            .ok()
+        received.trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
 
     /// Whether the hop asked for the port that it was seen from (RFC 3581).
@@ -136,10 +127,7 @@ mod tests {
         let six =
             Via::parse(b"SIP/2.0/TCP [2001:db8::9:1]:5070;received=[2001:db8::9:255];branch=x").unwrap();
         assert_eq!(six.received(), Some("2001:db8::9:255".parse().unwrap()));
-        assert_eq!(
-            six.to_string(),
-            "SIP/2.0/TCP [2001:db8::9:1]:5070;received=[2001:db8::9:255];branch=x"
-        );
+        assert_eq!(six.to_string(), "SIP/2.0/TCP [2001:db8::9:1]:5070;received=[2001:db8::9:255];branch=x");
     }
 
     #[test]

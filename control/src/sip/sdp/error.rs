@@ -75,10 +75,6 @@ impl SdpError {
     /// The value of a Warning field: `399 agent "text"`. `agent` is a host, or a pseudonym without white space.
     #[must_use]
     pub fn warning(&self, agent: &str) -> String {
-        format!(
-            "{} {agent} {}",
-            self.warn_code(),
-            crate::sip::message::grammar::quote(&self.to_string())
-        )
+        format!("{} {agent} {}", self.warn_code(), crate::sip::message::grammar::quote(&self.to_string()))
     }
 }

@@ -55,11 +55,7 @@ impl Line {
             return None;
         }
         let rest = self.value().strip_prefix(name.as_bytes())?;
-        if rest.is_empty() {
-            Some(rest)
-        } else {
-            rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start)
-        }
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start) }
     }
 
     /// Where the line stands in the description, counted from 1.
@@ -73,11 +69,7 @@ impl Line {
     }
 
     fn malformed(&self, expected: &'static str) -> SdpError {
-        SdpError::Line {
-            line: self.number,
-            found: self.found(),
-            expected,
-        }
+        SdpError::Line { line: self.number, found: self.found(), expected }
     }
 
     /// Replaces the text and keeps line end and number.
@@ -107,16 +99,10 @@ impl Sdp {
     /// [`SdpError`] when it does not start with `v=0`, a line is not `letter=value`, an m= line is malformed, or it
     /// has more than 1000 lines or 16 media descriptions.
     pub fn parse(body: &Bytes) -> Result<Self, SdpError> {
-        let mut sdp = Self {
-            session: Vec::new(),
-            media: Vec::new(),
-        };
+        let mut sdp = Self { session: Vec::new(), media: Vec::new() };
         for line in lines(body) {
             if line.number > MOST_LINES {
-                return Err(SdpError::TooMany {
-                    what: "lines",
-                    limit: MOST_LINES,
-                });
+                return Err(SdpError::TooMany { what: "lines", limit: MOST_LINES });
             }
             if line.number == 1 && line.text.trim_ascii_end() != b"v=0".as_slice() {
                 return Err(SdpError::NoVersion);
@@ -124,16 +110,10 @@ impl Sdp {
             match line.text.as_ref() {
                 [b'm', b'=', ..] => {
                     if sdp.media.len() == MOST_MEDIA {
-                        return Err(SdpError::TooMany {
-                            what: "media descriptions",
-                            limit: MOST_MEDIA,
-                        });
+                        return Err(SdpError::TooMany { what: "media descriptions", limit: MOST_MEDIA });
                     }
                     let field = MediaField::parse(&line)?;
-                    sdp.media.push(Media {
-                        lines: vec![line],
-                        field,
-                    });
+                    sdp.media.push(Media { lines: vec![line], field });
                 }
                 [letter, b'=', ..] if letter.is_ascii_alphabetic() => sdp.section().push(line),
                 other if other.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) => {
@@ -142,11 +122,7 @@ impl Sdp {
                 _ => return Err(line.malformed("one letter, `=` and a value")),
             }
         }
-        if sdp.session.is_empty() {
-            Err(SdpError::NoVersion)
-        } else {
-            Ok(sdp)
-        }
+        if sdp.session.is_empty() { Err(SdpError::NoVersion) } else { Ok(sdp) }
     }
 
     /// The lines before the first m= line.
@@ -165,11 +141,7 @@ impl Sdp {
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         let mut out = BytesMut::new();
-        for line in self
-            .session
-            .iter()
-            .chain(self.media.iter().flat_map(|media| &media.lines))
-        {
+        for line in self.session.iter().chain(self.media.iter().flat_map(|media| &media.lines)) {
             out.put_slice(&line.text);
             out.put_slice(match line.end {
                 LineEnd::CrLf => b"\r\n",
@@ -197,11 +169,7 @@ fn lines(body: &Bytes) -> impl Iterator<Item = Line> {
         }
         number += 1;
         let Some(line_feed) = rest.iter().position(|&byte| byte == b'\n') else {
-            return Some(Line {
-                text: std::mem::take(&mut rest),
-                end: LineEnd::None,
-                number,
-            });
+            return Some(Line { text: std::mem::take(&mut rest), end: LineEnd::None, number });
         };
         let mut text = rest.split_to(line_feed);
         bytes::Buf::advance(&mut rest, 1);

@@ -19,11 +19,7 @@ impl Sdp {
 
     /// Removes every line of ICE (RFC 8839 section 5) from all parts.
     pub fn remove_ice(&mut self) {
-        let sections = self
-            .media
-            .iter_mut()
-            .map(|media| &mut media.lines)
-            .chain([&mut self.session]);
+        let sections = self.media.iter_mut().map(|media| &mut media.lines).chain([&mut self.session]);
         for lines in sections {
             lines.retain(|line| !is_ice(line));
         }
@@ -57,24 +53,11 @@ impl Media {
     /// Adds a c= line after the m= line, where the media is not at the address of the session part.
     pub fn insert_connection(&mut self, address: IpAddr) {
         let Some(first) = self.lines.first() else { return };
-        let end = if first.end == LineEnd::Lf {
-            LineEnd::Lf
-        } else {
-            LineEnd::CrLf
-        };
+        let end = if first.end == LineEnd::Lf { LineEnd::Lf } else { LineEnd::CrLf };
         let text = format!("c=IN {}", family_and_address(address)).into();
-        let connection = Line {
-            text,
-            end,
-            number: first.number,
-        };
+        let connection = Line { text, end, number: first.number };
         // RFC 4566 section 5: i= comes between m= and c=.
-        let at = 1 + self
-            .lines
-            .iter()
-            .skip(1)
-            .take_while(|line| line.key() == Some(b'i'))
-            .count();
+        let at = 1 + self.lines.iter().skip(1).take_while(|line| line.key() == Some(b'i')).count();
         if let Some(previous) = self.lines.get_mut(at - 1)
             && previous.end == LineEnd::None
         {
@@ -99,10 +82,8 @@ impl Media {
         let start = kind + after_kind.iter().take_while(|byte| blank(byte)).count();
         let after_start = text.get(start..).unwrap_or_default();
         let end = start + after_start.iter().position(blank).unwrap_or(after_start.len());
-        let (before, rest) = (
-            text.get(..start).unwrap_or_default(),
-            line.text.get(end..).unwrap_or_default(),
-        );
+        let (before, rest) =
+            (text.get(..start).unwrap_or_default(), line.text.get(end..).unwrap_or_default());
         line.text = [before, port.to_string().as_bytes(), rest].concat().into();
     }
 }
@@ -130,11 +111,7 @@ fn is_ice(line: &Line) -> bool {
     if line.key() != Some(b'a') {
         return false;
     }
-    let name = line
-        .value()
-        .split(|&byte| byte == b':')
-        .next()
-        .unwrap_or_default();
+    let name = line.value().split(|&byte| byte == b':').next().unwrap_or_default();
     [&b"candidate"[..], b"remote-candidates", b"end-of-candidates"].contains(&name)
         || name.starts_with(b"ice-")
 }

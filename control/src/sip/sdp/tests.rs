@@ -24,11 +24,7 @@ fn parse(bytes: &[u8]) -> Result<Sdp, SdpError> {
 fn every_line_is_kept_whatever_it_holds() {
     let odd = b"v=0\n\ns=x \r\nm=audio  1  RTP/AVP\n z";
     assert!(parse(odd).is_err());
-    for bytes in [
-        GB28181,
-        PHONE.as_bytes(),
-        b"v=0\n\ns=x \r\ny=1\nm=audio  1  RTP/AVP  0 \n\0",
-    ] {
+    for bytes in [GB28181, PHONE.as_bytes(), b"v=0\n\ns=x \r\ny=1\nm=audio  1  RTP/AVP  0 \n\0"] {
         assert_eq!(parse(bytes).unwrap().to_bytes(), bytes);
     }
 }
@@ -36,39 +32,21 @@ fn every_line_is_kept_whatever_it_holds() {
 #[test]
 fn the_lines_of_a_phone_are_read() {
     let sdp = parse(PHONE.as_bytes()).unwrap();
-    assert_eq!(
-        sdp.connection().unwrap().unwrap().address.to_string(),
-        "192.0.2.9"
-    );
+    assert_eq!(sdp.connection().unwrap().unwrap().address.to_string(), "192.0.2.9");
     assert_eq!(sdp.direction(), Direction::SendOnly);
-    let [audio, video] = sdp.media() else {
-        panic!("two media")
-    };
+    let [audio, video] = sdp.media() else { panic!("two media") };
     assert_eq!(
-        (
-            audio.field().kind.as_str(),
-            audio.field().port,
-            audio.field().port_pairs
-        ),
+        (audio.field().kind.as_str(), audio.field().port, audio.field().port_pairs),
         ("audio", 49170, 1)
     );
     assert_eq!(audio.field().payload_types().collect::<Vec<_>>(), [0, 8, 101]);
     let rtcp = audio.rtcp().unwrap().unwrap();
-    assert_eq!(
-        (rtcp.port, rtcp.address.unwrap().to_string()),
-        (53020, "192.0.2.8".to_owned())
-    );
+    assert_eq!((rtcp.port, rtcp.address.unwrap().to_string()), (53020, "192.0.2.8".to_owned()));
     assert!(audio.rtcp_mux());
     assert_eq!(audio.announced_sources(), [1234]);
     assert_eq!(audio.direction(sdp.direction()), Direction::SendOnly);
-    assert_eq!(
-        (video.field().port_pairs, video.field().is_plain_rtp()),
-        (2, true)
-    );
-    assert_eq!(
-        video.connection().unwrap().unwrap().address.to_string(),
-        "2001:db8::9"
-    );
+    assert_eq!((video.field().port_pairs, video.field().is_plain_rtp()), (2, true));
+    assert_eq!(video.connection().unwrap().unwrap().address.to_string(), "2001:db8::9");
     assert_eq!(video.direction(sdp.direction()), Direction::Inactive);
     assert_eq!(video.rtcp(), Ok(None));
 }
@@ -76,9 +54,7 @@ fn the_lines_of_a_phone_are_read() {
 #[test]
 fn the_lines_of_a_camera_are_read() {
     let sdp = parse(GB28181).unwrap();
-    let [video] = sdp.media() else {
-        panic!("one medium")
-    };
+    let [video] = sdp.media() else { panic!("one medium") };
     assert_eq!(video.gb28181_source(), Some(0x0BEB_C201));
     assert_eq!(video.encoding(96).as_deref(), Some("PS/90000"));
     assert_eq!(video.encoding(97), None);
@@ -88,18 +64,9 @@ fn the_lines_of_a_camera_are_read() {
 #[test]
 fn the_errors_name_the_line_and_become_warnings() {
     for (text, expected) in [
-        (
-            "",
-            "the body is no session description: it does not start with v=0",
-        ),
-        (
-            "hello",
-            "the body is no session description: it does not start with v=0",
-        ),
-        (
-            "v=0\r\nnonsense\r\n",
-            "SDP line 2 is `nonsense`, expected one letter, `=` and a value",
-        ),
+        ("", "the body is no session description: it does not start with v=0"),
+        ("hello", "the body is no session description: it does not start with v=0"),
+        ("v=0\r\nnonsense\r\n", "SDP line 2 is `nonsense`, expected one letter, `=` and a value"),
         (
             "v=0\nm=audio x RTP/AVP 0\n",
             "SDP line 2 is `m=audio x RTP/AVP 0`, expected `m=kind port protocol formats`",
@@ -111,12 +78,8 @@ fn the_errors_name_the_line_and_become_warnings() {
     ] {
         assert_eq!(parse(text.as_bytes()).unwrap_err().to_string(), expected);
     }
-    let connection = |line: &str| {
-        parse(format!("v=0\n{line}\n").as_bytes())
-            .unwrap()
-            .connection()
-            .unwrap_err()
-    };
+    let connection =
+        |line: &str| parse(format!("v=0\n{line}\n").as_bytes()).unwrap().connection().unwrap_err();
     assert_eq!(
         connection("c=IN IP4").to_string(),
         "SDP line 2 is `c=IN IP4`, expected `IN IP4` or `IN IP6` and an address"
@@ -134,15 +97,9 @@ fn the_errors_name_the_line_and_become_warnings() {
 #[test]
 fn lines_and_media_are_limited() {
     let lines = format!("v=0\n{}", "a=x\n".repeat(1000));
-    assert!(matches!(
-        parse(lines.as_bytes()),
-        Err(SdpError::TooMany { limit: 1000, .. })
-    ));
+    assert!(matches!(parse(lines.as_bytes()), Err(SdpError::TooMany { limit: 1000, .. })));
     let media = format!("v=0\n{}", "m=audio 1 RTP/AVP 0\n".repeat(17));
-    assert!(matches!(
-        parse(media.as_bytes()),
-        Err(SdpError::TooMany { limit: 16, .. })
-    ));
+    assert!(matches!(parse(media.as_bytes()), Err(SdpError::TooMany { limit: 16, .. })));
 }
 
 #[test]
@@ -161,13 +118,8 @@ fn only_addresses_and_ports_are_rewritten() {
         .replace("c=IN IP6 2001:db8::9", "c=IN IP4 198.51.100.1");
     assert_eq!(sdp.to_bytes(), expected);
     sdp.remove_ice();
-    let without = expected
-        .lines()
-        .filter(|line| !line.contains("candidate") && !line.contains("ice-"));
-    assert_eq!(
-        sdp.to_bytes(),
-        without.map(|line| format!("{line}\r\n")).collect::<String>()
-    );
+    let without = expected.lines().filter(|line| !line.contains("candidate") && !line.contains("ice-"));
+    assert_eq!(sdp.to_bytes(), without.map(|line| format!("{line}\r\n")).collect::<String>());
 }
 
 #[test]
@@ -181,10 +133,7 @@ fn an_odd_m_line_keeps_its_spaces() {
 fn a_c_line_is_inserted_after_the_title() {
     let mut sdp = parse(b"v=0\nm=audio 1 RTP/AVP 0\ni=t").unwrap();
     sdp.media_mut()[0].insert_connection("2001:db8::1".parse().unwrap());
-    assert_eq!(
-        sdp.to_bytes(),
-        "v=0\nm=audio 1 RTP/AVP 0\ni=t\nc=IN IP6 2001:db8::1\n"
-    );
+    assert_eq!(sdp.to_bytes(), "v=0\nm=audio 1 RTP/AVP 0\ni=t\nc=IN IP6 2001:db8::1\n");
 }
 
 proptest! {

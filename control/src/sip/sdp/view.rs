@@ -83,13 +83,7 @@ impl MediaField {
         };
         let protocol = words.next()?.to_owned();
         let formats = words.map(str::to_owned).collect();
-        Some(Self {
-            kind,
-            port: digits(port)?,
-            port_pairs: pairs,
-            protocol,
-            formats,
-        })
+        Some(Self { kind, port: digits(port)?, port_pairs: pairs, protocol, formats })
     }
 }
 
@@ -118,9 +112,7 @@ impl Media {
 
     /// The m= line, as it stands.
     pub(in crate::sip) fn first_line(&self) -> (usize, String) {
-        self.lines
-            .first()
-            .map_or((0, String::new()), |line| (line.number, line.found()))
+        self.lines.first().map_or((0, String::new()), |line| (line.number, line.found()))
     }
 
     /// The c= line of this media description.
@@ -146,10 +138,7 @@ impl Media {
             "" => None,
             address => Some(read_address(line, address)?),
         };
-        Ok(Some(Rtcp {
-            port: digits(port).ok_or_else(malformed)?,
-            address,
-        }))
+        Ok(Some(Rtcp { port: digits(port).ok_or_else(malformed)?, address }))
     }
 
     /// Whether RTP and RTCP may share one port (RFC 5761).
@@ -168,13 +157,10 @@ impl Media {
     #[must_use]
     pub fn encoding(&self, payload_type: u8) -> Option<String> {
         let number = payload_type.to_string();
-        self.lines
-            .iter()
-            .filter_map(|line| line.attribute("rtpmap"))
-            .find_map(|value| {
-                let (format, encoding) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-                (format == number).then(|| encoding.trim_ascii().to_owned())
-            })
+        self.lines.iter().filter_map(|line| line.attribute("rtpmap")).find_map(|value| {
+            let (format, encoding) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+            (format == number).then(|| encoding.trim_ascii().to_owned())
+        })
     }
 
     /// The sources that the side announces (RFC 5576), each once, in order.
@@ -182,13 +168,8 @@ impl Media {
     pub fn announced_sources(&self) -> Vec<u32> {
         let mut sources = Vec::new();
         for value in self.lines.iter().filter_map(|line| line.attribute("ssrc")) {
-            let number = value
-                .split(|byte| !byte.is_ascii_digit())
-                .next()
-                .unwrap_or_default();
-            if let Some(source) = std::str::from_utf8(number)
-                .ok()
-                .and_then(|text| text.parse().ok())
+            let number = value.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default();
+            if let Some(source) = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok())
                 && !sources.contains(&source)
             {
                 sources.push(source);
@@ -205,9 +186,7 @@ impl Media {
     }
 
     fn attribute(&self, name: &str) -> Option<(&Line, &[u8])> {
-        self.lines
-            .iter()
-            .find_map(|line| line.attribute(name).map(|value| (line, value)))
+        self.lines.iter().find_map(|line| line.attribute(name).map(|value| (line, value)))
     }
 }
 
@@ -237,19 +216,13 @@ fn connection(lines: &[Line]) -> Result<Option<Connection>, SdpError> {
         return Ok(None);
     };
     let text = std::str::from_utf8(line.value()).map_err(|_| line.malformed("`c=IN IP4 address`"))?;
-    Ok(Some(Connection {
-        address: read_address(line, text)?,
-        line: line.number,
-    }))
+    Ok(Some(Connection { address: read_address(line, text)?, line: line.number }))
 }
 
 /// Reads `IN IP4 192.0.2.1` or `IN IP6 2001:db8::1`. Names and multicast addresses cannot be relayed to.
 fn read_address(line: &Line, text: &str) -> Result<IpAddr, SdpError> {
     let malformed = || line.malformed("`IN IP4` or `IN IP6` and an address");
-    let unusable = || SdpError::Address {
-        line: line.number,
-        found: line.found(),
-    };
+    let unusable = || SdpError::Address { line: line.number, found: line.found() };
     let mut words = text.split_ascii_whitespace();
     let (Some(network), Some(family), Some(address)) = (words.next(), words.next(), words.next()) else {
         return Err(malformed());
@@ -265,15 +238,9 @@ fn read_address(line: &Line, text: &str) -> Result<IpAddr, SdpError> {
     if !right_family {
         return Err(malformed());
     }
-    if address.is_multicast() {
-        Err(unusable())
-    } else {
-        Ok(address)
-    }
+    if address.is_multicast() { Err(unusable()) } else { Ok(address) }
 }
 
 fn digits(text: &str) -> Option<u16> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

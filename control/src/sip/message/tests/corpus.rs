@@ -78,34 +78,22 @@ fn two_vias_on_one_line_are_two_vias() {
 
 #[test]
 fn several_contacts_on_a_line_and_the_star_are_read() {
-    let read = message(&request(
-        "Contact: \"a, b\" <sip:x@1.2.3.4>;q=0.5 , <sip:y@h;transport=tcp>;expires=60\n\n",
-    ));
-    let Contacts::List(list) = read.contacts().unwrap() else {
-        panic!("a list")
-    };
+    let read =
+        message(&request("Contact: \"a, b\" <sip:x@1.2.3.4>;q=0.5 , <sip:y@h;transport=tcp>;expires=60\n\n"));
+    let Contacts::List(list) = read.contacts().unwrap() else { panic!("a list") };
     assert_eq!(list.len(), 2);
     assert_eq!(list[1].uri.params().value("transport").unwrap(), "tcp");
     assert_eq!(list[1].expires(), Some(Duration::from_secs(60)));
-    assert_eq!(
-        message(&request("Contact: *\n\n")).contacts().unwrap(),
-        Contacts::Wildcard
-    );
+    assert_eq!(message(&request("Contact: *\n\n")).contacts().unwrap(), Contacts::Wildcard);
     assert!(message(&request("Contact: *, <sip:a@b>\n\n")).contacts().is_err());
-    assert_eq!(
-        message(&request("\n")).contacts().unwrap(),
-        Contacts::List(Vec::new())
-    );
+    assert_eq!(message(&request("\n")).contacts().unwrap(), Contacts::List(Vec::new()));
 }
 
 #[test]
 fn ipv6_tel_and_uri_headers_survive_in_the_request_line() {
-    for uri in [
-        "sip:bob@[2001:db8::1]:5060",
-        "tel:+861012345678",
-        "sip:bob@h;x=y?h=v",
-        "sip:bob@h;transport=tcp",
-    ] {
+    for uri in
+        ["sip:bob@[2001:db8::1]:5060", "tel:+861012345678", "sip:bob@h;x=y?h=v", "sip:bob@h;transport=tcp"]
+    {
         let text = request("\n").replace("sip:bob@biloxi.example SIP/2.0", &format!("{uri} SIP/2.0"));
         let read = message(&text);
         assert_eq!(read.request_uri().unwrap().as_str(), uri);
@@ -123,29 +111,18 @@ fn unknown_methods_and_schemes_are_kept_for_the_caller_to_judge() {
 
 #[test]
 fn a_status_line_may_lack_its_phrase() {
-    for (line, reason) in [
-        ("SIP/2.0 200", ""),
-        ("SIP/2.0 200 ", ""),
-        ("sip/2.0 200 OK sure", "OK sure"),
-    ] {
+    for (line, reason) in [("SIP/2.0 200", ""), ("SIP/2.0 200 ", ""), ("sip/2.0 200 OK sure", "OK sure")] {
         let text = request("\n").replace("OPTIONS sip:bob@biloxi.example SIP/2.0", line);
-        let expected = StartLine::Response {
-            code: 200,
-            reason: Bytes::from_static(reason.as_bytes()),
-        };
+        let expected = StartLine::Response { code: 200, reason: Bytes::from_static(reason.as_bytes()) };
         assert_eq!(message(&text).start, expected, "{line}");
     }
 }
 
 #[test]
 fn the_session_timer_fields_are_read() {
-    let read = message(&request(
-        "x: 1800 ;refresher=UAS\nMin-SE: 90;x=y\nk: timer, 100rel\nRequire: Timer\n\n",
-    ));
-    let expected = SessionExpires {
-        interval: Duration::from_secs(1800),
-        refresher: Some(Refresher::Uas),
-    };
+    let read =
+        message(&request("x: 1800 ;refresher=UAS\nMin-SE: 90;x=y\nk: timer, 100rel\nRequire: Timer\n\n"));
+    let expected = SessionExpires { interval: Duration::from_secs(1800), refresher: Some(Refresher::Uas) };
     assert_eq!(read.session_expires().unwrap(), Some(expected));
     assert_eq!(expected.to_string(), "1800;refresher=uas");
     assert_eq!(read.min_se().unwrap(), Some(Duration::from_secs(90)));
@@ -167,21 +144,13 @@ fn a_field_that_may_occur_once_may_be_repeated_only_with_the_same_value() {
     let same = message(&request("Content-Length: 0\nl: 0\n\n"));
     assert_eq!(same.content_length().unwrap(), Some(0));
     let error = parse(&crlf(&request("Call-ID: other\n\n"))).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        HeaderError::Repeated {
-            name: HeaderName::CallId,
-            count: 2
-        }
-        .to_string()
-    );
+    assert_eq!(error.to_string(), HeaderError::Repeated { name: HeaderName::CallId, count: 2 }.to_string());
 }
 
 #[test]
 fn a_response_copies_what_rfc_3261_says_and_nothing_else() {
-    let invite = message(&request(
-        "Record-Route: <sip:p1;lr>, <sip:p2;lr>\nSubject: x\nTimestamp: 54\nl: 2\n\nab",
-    ));
+    let invite =
+        message(&request("Record-Route: <sip:p1;lr>, <sip:p2;lr>\nSubject: x\nTimestamp: 54\nl: 2\n\nab"));
     let ringing = Message::response(&invite, 180).with_to_tag("ours");
     assert_eq!(
         ringing.to_bytes(),
@@ -192,12 +161,7 @@ fn a_response_copies_what_rfc_3261_says_and_nothing_else() {
         )
     );
     assert_eq!(ringing.clone().with_to_tag("other"), ringing);
-    assert!(
-        Message::response(&invite, 100)
-            .headers
-            .get(HeaderName::Timestamp)
-            .is_some()
-    );
+    assert!(Message::response(&invite, 100).headers.get(HeaderName::Timestamp).is_some());
 }
 
 #[test]
@@ -219,25 +183,16 @@ fn a_body_sets_type_and_length() {
 #[test]
 fn the_top_via_is_changed_alone() {
     let source: SocketAddr = "198.51.100.7:4444".parse().unwrap();
-    let mut read = message(&request("\n").replace(
-        "branch=z9hG4bK1",
-        "branch=z9hG4bK1, SIP/2.0/UDP next;branch=z9hG4bK2",
-    ));
+    let mut read = message(
+        &request("\n").replace("branch=z9hG4bK1", "branch=z9hG4bK1, SIP/2.0/UDP next;branch=z9hG4bK2"),
+    );
     let mut top = read.top_via().unwrap();
     top.note_source(source);
     read.replace_top_via(&top);
     assert_eq!(read.vias().unwrap()[0].rport(), Some(4444));
     assert_eq!(read.vias().unwrap()[1].branch().as_deref(), Some("z9hG4bK2"));
-    read.push_via(&Via::new(
-        super::super::Transport::TCP,
-        source.ip().into(),
-        None,
-        "z9hG4bK0",
-    ));
-    assert_eq!(
-        read.top_via().unwrap().to_string(),
-        "SIP/2.0/TCP 198.51.100.7;branch=z9hG4bK0;rport"
-    );
+    read.push_via(&Via::new(super::super::Transport::TCP, source.ip().into(), None, "z9hG4bK0"));
+    assert_eq!(read.top_via().unwrap().to_string(), "SIP/2.0/TCP 198.51.100.7;branch=z9hG4bK0;rport");
     read.remove_top_via();
     read.remove_top_via();
     assert_eq!(read.vias().unwrap().len(), 1);

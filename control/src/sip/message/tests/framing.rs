@@ -52,26 +52,13 @@ fn a_head_without_its_end_is_answered_400() {
 
 #[test]
 fn what_is_over_a_limit_is_refused() {
-    let limits = Limits {
-        head: 1000,
-        headers: 8,
-        body: 4,
-    };
+    let limits = Limits { head: 1000, headers: 8, body: 4 };
     let fault = |text: &str| {
         let error = parse_datagram(&crlf(text), &limits).unwrap_err();
-        (
-            error.fault.name(),
-            error.answer.and_then(|answer| answer.status_code()),
-        )
+        (error.fault.name(), error.answer.and_then(|answer| answer.status_code()))
     };
-    assert_eq!(
-        fault(&request(&format!("X: {}\n\n", "x".repeat(1000)))),
-        ("head_too_large", None)
-    );
-    assert_eq!(
-        fault(&request("A: 1\nB: 2\nC: 3\n\n")),
-        ("too_many_headers", Some(513))
-    );
+    assert_eq!(fault(&request(&format!("X: {}\n\n", "x".repeat(1000)))), ("head_too_large", None));
+    assert_eq!(fault(&request("A: 1\nB: 2\nC: 3\n\n")), ("too_many_headers", Some(513)));
     assert_eq!(fault(&request("\nhello")), ("body_too_large", Some(513)));
     let stream = |text: &str| decode(&[&crlf(text)], limits).unwrap_err().fault.name();
     assert_eq!(stream(&format!("X: {}", "x".repeat(1000))), "head_too_large");
@@ -95,11 +82,7 @@ fn a_stream_is_cut_at_content_length() {
 
 #[test]
 fn a_double_line_end_between_messages_is_a_ping() {
-    let bytes = crlf(&format!(
-        "\n\n{}\n{}\n\n",
-        request("l: 0\n\n"),
-        request("l: 0\n\n")
-    ));
+    let bytes = crlf(&format!("\n\n{}\n{}\n\n", request("l: 0\n\n"), request("l: 0\n\n")));
     let items = decode_whole(&bytes).unwrap();
     let pings: Vec<bool> = items.iter().map(|item| *item == StreamItem::Ping).collect();
     assert_eq!(pings, [true, false, false, true]);
@@ -125,10 +108,7 @@ fn a_stream_whose_next_message_cannot_be_found_ends() {
         assert_eq!(error.fault.name(), name);
         assert_eq!(error.answer.unwrap().status_code(), Some(400));
     }
-    assert_eq!(
-        decode_whole(b"GET / HTTP/1.1\r\n\r\n").unwrap_err().fault.name(),
-        "start_line"
-    );
+    assert_eq!(decode_whole(b"GET / HTTP/1.1\r\n\r\n").unwrap_err().fault.name(), "start_line");
 }
 
 proptest! {

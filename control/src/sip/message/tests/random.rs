@@ -8,31 +8,11 @@ use super::{crlf, request};
 
 /// Reads every typed value; only that it returns matters.
 fn read_all(message: &Message) {
-    let _ = (
-        message.vias(),
-        message.from(),
-        message.to(),
-        message.contacts(),
-        message.contact(),
-    );
-    let _ = (
-        message.routes(),
-        message.record_routes(),
-        message.session_expires(),
-        message.min_se(),
-    );
-    let _ = (
-        message.content_type(),
-        message.content_length(),
-        message.max_forwards(),
-        message.expires(),
-    );
+    let _ = (message.vias(), message.from(), message.to(), message.contacts(), message.contact());
+    let _ = (message.routes(), message.record_routes(), message.session_expires(), message.min_se());
+    let _ = (message.content_type(), message.content_length(), message.max_forwards(), message.expires());
     for name in super::super::HeaderName::ALL {
-        let _ = (
-            message.auth_params(*name),
-            message.headers.elements(*name),
-            message.lists(*name, "x"),
-        );
+        let _ = (message.auth_params(*name), message.headers.elements(*name), message.lists(*name, "x"));
     }
     for header in message.headers.iter() {
         let _ = (header.value(), header.text());

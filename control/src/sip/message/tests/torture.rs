@@ -49,19 +49,11 @@ a=rtpmap:31 LPC
 ",
     );
     assert_eq!(read.to().unwrap().tag().as_deref(), Some("1918181833n"));
-    assert_eq!(
-        read.from().unwrap().display_name().as_deref(),
-        Some("J Rosenberg \\\"")
-    );
+    assert_eq!(read.from().unwrap().display_name().as_deref(), Some("J Rosenberg \\\""));
     assert_eq!(read.from().unwrap().tag().as_deref(), Some("98asjd8"));
     assert_eq!(read.max_forwards().unwrap(), Some(68));
     assert_eq!(read.cseq().unwrap().number, 9);
-    let branches: Vec<_> = read
-        .vias()
-        .unwrap()
-        .iter()
-        .filter_map(super::super::Via::branch)
-        .collect();
+    let branches: Vec<_> = read.vias().unwrap().iter().filter_map(super::super::Via::branch).collect();
     assert_eq!(branches, ["390skdjuw", "z9hG4bK9ikj8", "z9hG4bK30239"]);
     assert_eq!(read.headers.get(HeaderName::Subject).unwrap().value(), "");
     assert_eq!(
@@ -81,32 +73,20 @@ fn a_wide_range_of_valid_characters() {
         .replace("1 OPTIONS", "1 !interesting-Method0123456789_*+`.%indeed'~")
         .replace("To: <sip:bob@biloxi.example>", "To: \"BEL:\\\u{7} NUL:\\\u{0} DEL:\\\u{7f}\" <sip:1_unusual.URI~(to-be!sure)@example.com>");
     let read = message(&text);
-    assert_eq!(
-        read.method().unwrap().to_string(),
-        "!interesting-Method0123456789_*+`.%indeed'~"
-    );
-    assert_eq!(
-        read.request_uri().unwrap().user(),
-        Some("1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*")
-    );
+    assert_eq!(read.method().unwrap().to_string(), "!interesting-Method0123456789_*+`.%indeed'~");
+    assert_eq!(read.request_uri().unwrap().user(), Some("1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"));
     assert_eq!(read.to_bytes(), crlf(&text));
 }
 
 /// Sections 3.1.1.3 and 3.1.1.4 (esc01, escnull): escapes stay escapes.
 #[test]
 fn escapes_are_compared_unescaped_and_sent_escaped() {
-    let read = message(&request("Contact: <sip:%6fptions-%00%00@h>\n\n").replace(
-        "bob@biloxi.example SIP",
-        "sips%3Auser%40example.com@example.net SIP",
-    ));
-    assert_eq!(
-        read.request_uri().unwrap().user_unescaped().as_deref(),
-        Some("sips:user@example.com")
+    let read = message(
+        &request("Contact: <sip:%6fptions-%00%00@h>\n\n")
+            .replace("bob@biloxi.example SIP", "sips%3Auser%40example.com@example.net SIP"),
     );
-    assert_eq!(
-        read.contact().unwrap().uri.user_unescaped().as_deref(),
-        Some("options-\0\0")
-    );
+    assert_eq!(read.request_uri().unwrap().user_unescaped().as_deref(), Some("sips:user@example.com"));
+    assert_eq!(read.contact().unwrap().uri.user_unescaped().as_deref(), Some("options-\0\0"));
 }
 
 /// Section 3.1.1.6 (lwsdisp): no space between display name and bracket.
@@ -127,23 +107,17 @@ fn long_values_are_values() {
 /// Section 3.1.1.8 (dblreq): what follows the body of a datagram is not of the message.
 #[test]
 fn a_datagram_holds_one_message() {
-    let read = message(&request(
-        "Content-Length: 0\n\nINVITE sip:joe@example.com SIP/2.0\n",
-    ));
+    let read = message(&request("Content-Length: 0\n\nINVITE sip:joe@example.com SIP/2.0\n"));
     assert!(read.body.is_empty());
 }
 
 /// Section 3.1.1.9 (semiuri): a semicolon in the user part is no parameter.
 #[test]
 fn a_semicolon_in_the_user_part_is_no_parameter() {
-    let read = message(&request("\n").replace(
-        "sip:bob@biloxi.example SIP",
-        "sip:user;par=u%40example.net@example.com SIP",
-    ));
-    assert_eq!(
-        read.request_uri().unwrap().user(),
-        Some("user;par=u%40example.net")
+    let read = message(
+        &request("\n").replace("sip:bob@biloxi.example SIP", "sip:user;par=u%40example.net@example.com SIP"),
     );
+    assert_eq!(read.request_uri().unwrap().user(), Some("user;par=u%40example.net"));
     assert!(read.request_uri().unwrap().params().iter().next().is_none());
 }
 
@@ -154,11 +128,7 @@ fn unknown_transports_are_read() {
         "Via: SIP/2.0/SCTP t2;branch=z9hG4bK2\nVia: SIP/2.0/UNKNOWN t5;branch=z9hG4bK5\n\n",
     ));
     assert_eq!(
-        read.vias()
-            .unwrap()
-            .iter()
-            .map(|via| via.transport.to_string())
-            .collect::<Vec<_>>(),
+        read.vias().unwrap().iter().map(|via| via.transport.to_string()).collect::<Vec<_>>(),
         ["UDP", "SCTP", "UNKNOWN"]
     );
 }
@@ -195,16 +165,7 @@ fn a_broken_via_is_answered_if_the_top_one_is_readable() {
 #[test]
 fn a_short_body_is_answered_400() {
     let (fault, code) = fault(&request("Content-Length: 9999\n\nv=0\n"));
-    assert_eq!(
-        (fault, code),
-        (
-            Fault::BodyTooShort {
-                announced: 9999,
-                found: 5
-            },
-            Some(400)
-        )
-    );
+    assert_eq!((fault, code), (Fault::BodyTooShort { announced: 9999, found: 5 }, Some(400)));
 }
 
 /// Section 3.1.2.3 (ncl): negative Content-Length.
@@ -253,40 +214,23 @@ fn brackets_and_spaces_in_the_request_line_are_answered_400() {
 #[test]
 fn another_version_is_answered_505() {
     let (fault, code) = fault(&request("\n").replace("biloxi.example SIP/2.0", "biloxi.example SIP/7.0"));
-    assert_eq!(
-        (fault, code),
-        (
-            Fault::Version {
-                found: "SIP/7.0".into()
-            },
-            Some(505)
-        )
-    );
+    assert_eq!((fault, code), (Fault::Version { found: "SIP/7.0".into() }, Some(505)));
 }
 
 /// Sections 3.1.2.17 and 3.1.2.18 (mismatch01, mismatch02): CSeq names another method.
 #[test]
 fn a_method_that_cseq_does_not_name_is_answered_400() {
     let (fault, code) = fault(&request("\n").replace("1 OPTIONS", "1 INVITE"));
-    assert_eq!(
-        fault,
-        Fault::MethodMismatch {
-            cseq: Method::INVITE,
-            request: Method::OPTIONS
-        }
-    );
+    assert_eq!(fault, Fault::MethodMismatch { cseq: Method::INVITE, request: Method::OPTIONS });
     assert_eq!(code, Some(400));
 }
 
 /// Section 3.1.2.19 (bigcode): a status code out of range is dropped.
 #[test]
 fn a_status_code_out_of_range_is_dropped() {
-    for line in [
-        "SIP/2.0 4294967301 better not break the receiver",
-        "SIP/2.0 700 x",
-        "SIP/2.0 099 x",
-        "SIP/2.0 20 x",
-    ] {
+    for line in
+        ["SIP/2.0 4294967301 better not break the receiver", "SIP/2.0 700 x", "SIP/2.0 099 x", "SIP/2.0 20 x"]
+    {
         let (fault, code) = fault(&request("\n").replace("OPTIONS sip:bob@biloxi.example SIP/2.0", line));
         assert_eq!((fault.name(), code), ("start_line", None), "{line}");
     }
@@ -297,20 +241,14 @@ fn a_status_code_out_of_range_is_dropped() {
 fn a_request_without_its_fields_is_dropped() {
     for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
         let (fault, code) = fault(&request("\n").replace(&format!("\n{name}:"), "\nX-Other:"));
-        assert_eq!(
-            (fault.to_string(), code),
-            (format!("Missing {name} header field"), None)
-        );
+        assert_eq!((fault.to_string(), code), (format!("Missing {name} header field"), None));
     }
 }
 
 /// Sections 3.3.2 to 3.3.4 (unkscm, novelsc, unksm2): schemes are the caller's to judge.
 #[test]
 fn unknown_schemes_are_read() {
-    for uri in [
-        "nobodyKnowsThisScheme:totallyopaquecontent",
-        "soap.beep://192.0.2.103:3002",
-    ] {
+    for uri in ["nobodyKnowsThisScheme:totallyopaquecontent", "soap.beep://192.0.2.103:3002"] {
         let read = message(&request("\n").replace("sip:bob@biloxi.example SIP", &format!("{uri} SIP")));
         assert_eq!(read.request_uri().unwrap().scheme(), Scheme::Other);
     }
@@ -319,9 +257,7 @@ fn unknown_schemes_are_read() {
 /// Section 3.3.8 (multi01) and 3.3.9 (mcl01): fields that may occur once.
 #[test]
 fn conflicting_content_lengths_are_answered_400() {
-    let (fault, code) = fault(&request(
-        "Content-Length: 13\nContent-Length: 5\n\nThere's no way\n",
-    ));
+    let (fault, code) = fault(&request("Content-Length: 13\nContent-Length: 5\n\nThere's no way\n"));
     assert_eq!((fault.name(), code), ("header", Some(400)));
 }
 
