@@ -1,9 +1,10 @@
 //! One network namespace, removed when it is dropped.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -13,6 +14,11 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Every name starts so; the process number follows, so that what a killed process left behind can be told.
 const PREFIX: &str = "culvert-test-";
+
+/// Where `ip` keeps namespaces.
+const NAMESPACES: &str = "/run/netns";
+/// `ip netns exec` shows the files of a folder in here to the program as those of `/etc`.
+const FILES: &str = "/etc/netns";
 
 /// A network namespace.
 #[derive(Debug)]
@@ -29,6 +35,10 @@ impl Namespace {
         remove_leftovers();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let namespace = Self { name: format!("{PREFIX}{}-{number}-{role}", std::process::id()) };
+        // Without this, programs in the namespace wait for name servers that they cannot reach.
+        let files = Path::new(FILES).join(&namespace.name);
+        fs::create_dir_all(&files)?;
+        fs::write(files.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
         ip(&["netns", "add", &namespace.name])?;
         ip(&["-n", &namespace.name, "link", "set", "lo", "up"])?;
         Ok(namespace)
@@ -44,7 +54,7 @@ impl Namespace {
     /// # Errors
     /// The namespace is gone, or the process is not root.
     pub fn enter(&self) -> io::Result<()> {
-        let file = File::open(PathBuf::from("/run/netns").join(&self.name))?;
+        let file = File::open(Path::new(NAMESPACES).join(&self.name))?;
         // SAFETY: the descriptor is open for the whole call; setns affects the calling thread only.
         if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
             return Err(io::Error::last_os_error());
@@ -65,9 +75,9 @@ impl Namespace {
     }
 
     /// A command that will run inside, without standard input.
-    pub fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]).stdin(Stdio::null());
+        command.args(["netns", "exec", &self.name]).arg(program).stdin(Stdio::null());
         command
     }
 
@@ -90,22 +100,36 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // It may be gone already; there is nobody to tell.
-        let _ = ip(&["netns", "delete", &self.name]);
+        remove(&self.name);
     }
 }
 
-/// Removes namespaces whose process is gone without having done so.
+/// Removes what processes that are gone left behind.
 fn remove_leftovers() {
-    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let process =
-            name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')).map(|(process, _)| process);
-        if process.is_some_and(|process| !PathBuf::from("/proc").join(process).exists()) {
-            // Another process may be removing it at this very moment.
-            let _ = ip(&["netns", "delete", &name]);
+    for folder in [NAMESPACES, FILES] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner =
+                name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')).map(|(process, _)| process);
+            if owner.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+                remove(&name);
+            }
         }
     }
+}
+
+/// Ends what still runs in a namespace, which can only be what its owner started, and removes it.
+fn remove(name: &str) {
+    let inside = Command::new("ip").args(["netns", "pids", name]).stderr(Stdio::null()).output();
+    let inside =
+        inside.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    for process in inside.lines().filter_map(|line| line.trim().parse().ok()) {
+        // SAFETY: kill has no preconditions; the process was found in a namespace of ours.
+        unsafe { libc::kill(process, libc::SIGKILL) };
+    }
+    // Either may be gone, or be removed by another process at this very moment; there is nobody to tell.
+    let _ = ip(&["netns", "delete", name]);
+    let _ = fs::remove_dir_all(Path::new(FILES).join(name));
 }
 
 fn ip(arguments: &[&str]) -> io::Result<()> {

@@ -20,9 +20,7 @@ pub(crate) struct Options {
 impl Options {
     /// The short form with thresholds on ratios, as continuous integration runs it.
     pub(crate) fn quick_check() -> Self {
-        Self {
-            arguments: vec!["--quick".into(), "--check".into()],
-        }
+        Self { arguments: vec!["--quick".into(), "--check".into()] }
     }
 }
 

@@ -25,9 +25,7 @@ pub(crate) fn kernel_halves() -> Result<()> {
     let toolchain = setup::kernel_toolchain()?;
     for kernel_crate in workspace::kernel_crates() {
         run(
-            toolchain
-                .build(&kernel_crate.path())
-                .args(["--bin", kernel_crate.binary]),
+            toolchain.build(&kernel_crate.path()).args(["--bin", kernel_crate.binary]),
             "the messages above are the compiler's; a message of the linker about LLVM means that the compiler is \
              newer than bpf-linker's LLVM: delete target/tools and run `cargo xtask setup`",
         )?;

@@ -13,9 +13,7 @@ use crate::workspace;
 pub(crate) fn run(command: &mut Command, hint: &str) -> Result<()> {
     let line = line(command);
     eprintln!("$ {line}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{line}`\n  {hint}"))?;
+    let status = command.status().with_context(|| format!("cannot start `{line}`\n  {hint}"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})\n  {hint}");
     }
@@ -25,10 +23,7 @@ pub(crate) fn run(command: &mut Command, hint: &str) -> Result<()> {
 /// Runs a command silently and returns what it wrote to its standard output, if it succeeded.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Whether a program of this name is on the search path.
@@ -102,14 +97,8 @@ fn drop_library_paths_of_cargo(command: &mut Command) {
 /// The command as a user would type it, with the variables that were set for it.
 fn line(command: &Command) -> String {
     let mut words = Vec::new();
-    if let Some(folder) = command
-        .get_current_dir()
-        .filter(|folder| *folder != workspace::root())
-    {
-        words.push(format!(
-            "cd {} &&",
-            folder.strip_prefix(workspace::root()).unwrap_or(folder).display()
-        ));
+    if let Some(folder) = command.get_current_dir().filter(|folder| *folder != workspace::root()) {
+        words.push(format!("cd {} &&", folder.strip_prefix(workspace::root()).unwrap_or(folder).display()));
     }
     for (name, value) in command.get_envs() {
         if let Some(value) = value {

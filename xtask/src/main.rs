@@ -1,8 +1,8 @@
 //! `cargo xtask`: sets up, builds, tests, measures and demonstrates the project.
 //!
 //! Every command first sets up what it misses, prints each command that it runs, and says what to do when one
-//! fails. It builds as the user who called it and elevates only what needs privilege. It must not depend on any
-//! other crate of the workspace, because it builds before they can.
+//! fails. It builds as the user who called it and elevates only what needs privilege. It must not depend on
+//! anything that embeds the kernel half, because it builds before that can.
 
 mod bench;
 mod build;
@@ -19,10 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "Sets up, builds, tests, measures and demonstrates Culvert"
-)]
+#[command(name = "cargo xtask", about = "Sets up, builds, tests, measures and demonstrates Culvert")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,

@@ -22,16 +22,8 @@ pub(crate) fn find() -> Privilege {
     if unsafe { libc::geteuid() } == 0 {
         return Privilege::Root;
     }
-    let sudo = Command::new("sudo")
-        .args(["-n", "true"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if sudo.is_ok_and(|status| status.success()) {
-        Privilege::Sudo
-    } else {
-        Privilege::Missing
-    }
+    let sudo = Command::new("sudo").args(["-n", "true"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    if sudo.is_ok_and(|status| status.success()) { Privilege::Sudo } else { Privilege::Missing }
 }
 
 /// The words that go before a command line so that it runs as root; empty when we are root.

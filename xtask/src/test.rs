@@ -23,10 +23,7 @@ pub(crate) struct Options {
 impl Options {
     /// Every step but the demo.
     pub(crate) fn without_demo() -> Self {
-        Self {
-            only: None,
-            except: vec!["demo".to_owned()],
-        }
+        Self { only: None, except: vec!["demo".to_owned()] }
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -42,35 +39,13 @@ struct Step {
     check: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 7] = [
-    Step {
-        name: "format",
-        check: format,
-    },
-    Step {
-        name: "lint",
-        check: lint,
-    },
-    Step {
-        name: "documentation",
-        check: documentation,
-    },
-    Step {
-        name: "dependencies",
-        check: dependencies,
-    },
-    Step {
-        name: "unit",
-        check: unit,
-    },
-    Step {
-        name: "privileged",
-        check: privileged,
-    },
-    Step {
-        name: "demo",
-        check: short_demo,
-    },
+const STEPS: [Step; 6] = [
+    Step { name: "format", check: format },
+    Step { name: "lint", check: lint },
+    Step { name: "documentation", check: documentation },
+    Step { name: "dependencies", check: dependencies },
+    Step { name: "tests", check: tests },
+    Step { name: "demo", check: short_demo },
 ];
 
 /// Runs the steps, all of them even when one fails, and ends with a table.
@@ -93,11 +68,7 @@ pub(crate) fn everything(options: &Options) -> Result<()> {
         table.push((step.name, start.elapsed(), verdict));
     }
     print_table(&table);
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        bail!("failed: {}", failed.join(", "))
-    }
+    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
 }
 
 fn print_table(table: &[(&str, Duration, String)]) {
@@ -111,10 +82,7 @@ fn format() -> Result<()> {
     let hint = "run `cargo fmt --all` (in the folder of the kernel crate, if it is one)";
     run(cargo().args(["fmt", "--all", "--check"]), hint)?;
     for kernel_crate in workspace::kernel_crates() {
-        run(
-            cargo().current_dir(kernel_crate.path()).args(["fmt", "--check"]),
-            hint,
-        )?;
+        run(cargo().current_dir(kernel_crate.path()).args(["fmt", "--check"]), hint)?;
     }
     Ok(())
 }
@@ -122,18 +90,10 @@ fn format() -> Result<()> {
 fn lint() -> Result<()> {
     setup::test_programs()?;
     let hint = "fix the cause; an exception is written as #[expect(lint, reason = \"…\")]";
-    run(
-        cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-        hint,
-    )?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]), hint)?;
     let toolchain = setup::kernel_toolchain()?;
     for kernel_crate in workspace::kernel_crates() {
-        run(
-            toolchain
-                .clippy(&kernel_crate.path())
-                .args(["--", "-D", "warnings"]),
-            hint,
-        )?;
+        run(toolchain.clippy(&kernel_crate.path()).args(["--", "-D", "warnings"]), hint)?;
     }
     Ok(())
 }
@@ -167,49 +127,24 @@ fn dependencies() -> Result<()> {
     run(&mut deny(&checks), "what is allowed, and why, is in deny.toml")
 }
 
-/// Tests that need no privilege, property tests among them.
-fn unit() -> Result<()> {
-    let hint = "the failed test's name is above; run it alone with `cargo test NAME`";
-    if has_nextest() {
-        run(cargo().args(["nextest", "run", "--workspace"]), hint)?;
-        run(cargo().args(["test", "--workspace", "--doc"]), hint)?;
-    } else {
-        run(cargo().args(["test", "--workspace"]), hint)?;
-    }
-    Ok(())
-}
-
-/// Tests that are marked `#[ignore = "needs root"]`: they load XDP programs and make network namespaces.
-fn privileged() -> Result<()> {
+/// All tests, property tests among them. Built as the user who called, run as root: many load XDP programs or make
+/// network namespaces.
+fn tests() -> Result<()> {
     setup::test_programs()?;
-    let hint = "the failed test's name is above; run it alone as root with `cargo test NAME -- --ignored`";
-    let runner = privilege::prefix("tests in network namespaces")?.join(" ");
-    let mut tests = cargo();
-    if !runner.is_empty() {
-        tests.env(runner_variable(), runner);
-    }
+    let hint = "the failed test's name is above; run it alone, as root, with `cargo test NAME`";
+    let runner = privilege::prefix("running the tests")?.join(" ");
+    let with_runner = |mut command: Command| {
+        if !runner.is_empty() {
+            command.env(runner_variable(), &runner);
+        }
+        command
+    };
     if has_nextest() {
-        tests.args([
-            "nextest",
-            "run",
-            "--workspace",
-            "--run-ignored",
-            "only",
-            "--no-tests",
-            "pass",
-        ]);
+        run(with_runner(cargo()).args(["nextest", "run", "--workspace"]), hint)?;
+        run(cargo().args(["test", "--workspace", "--doc"]), hint)
     } else {
-        tests.args([
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--",
-            "--ignored",
-        ]);
+        run(with_runner(cargo()).args(["test", "--workspace"]), hint)
     }
-    run(&mut tests, hint)
 }
 
 /// The demo in its short form.
@@ -223,8 +158,5 @@ fn has_nextest() -> bool {
 
 /// The variable that names the program which cargo starts test binaries with.
 fn runner_variable() -> String {
-    format!(
-        "CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER",
-        std::env::consts::ARCH.to_uppercase()
-    )
+    format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", std::env::consts::ARCH.to_uppercase())
 }

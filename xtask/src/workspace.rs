@@ -22,37 +22,24 @@ impl KernelCrate {
 
     /// Its object file; `relay-user` and `bench` embed it from here.
     pub(crate) fn object(&self) -> PathBuf {
-        kernel_target()
-            .join(KERNEL_TARGET)
-            .join("release")
-            .join(self.binary)
+        kernel_target().join(KERNEL_TARGET).join("release").join(self.binary)
     }
 }
 
 /// Every kernel crate of the project.
 const KERNEL_CRATES: &[KernelCrate] = &[
-    KernelCrate {
-        folder: "relay-ebpf",
-        binary: "relay",
-    },
-    KernelCrate {
-        folder: "bench/ebpf",
-        binary: "generator",
-    },
+    KernelCrate { folder: "relay-ebpf", binary: "relay" },
+    KernelCrate { folder: "bench/ebpf", binary: "generator" },
 ];
 
 /// The kernel crates that this checkout holds.
 pub(crate) fn kernel_crates() -> impl Iterator<Item = &'static KernelCrate> {
-    KERNEL_CRATES
-        .iter()
-        .filter(|kernel_crate| kernel_crate.path().join("Cargo.toml").is_file())
+    KERNEL_CRATES.iter().filter(|kernel_crate| kernel_crate.path().join("Cargo.toml").is_file())
 }
 
 /// The project's root.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 /// Where cargo puts the user half.
@@ -72,7 +59,5 @@ pub(crate) fn tools() -> PathBuf {
 
 /// A program of the user half.
 pub(crate) fn program(name: &str, release: bool) -> PathBuf {
-    target()
-        .join(if release { "release" } else { "debug" })
-        .join(name)
+    target().join(if release { "release" } else { "debug" }).join(name)
 }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use testbed::Topology;
 
 use super::PATIENCE;
 use super::capture::{Capture, Seen};
@@ -13,7 +14,7 @@ use super::measurement::{Side, flows};
 use super::process::Process;
 use super::report::Report;
 use super::terminal::Terminal;
-use super::topology::{CAMERA, Topology, VIEWER};
+use super::wires::{CAMERA, VIEWER};
 
 /// How long packets that are on their way may take to arrive, and the last counters to be written.
 const SETTLING: Duration = Duration::from_millis(200);
@@ -30,9 +31,9 @@ impl Captures {
     /// From now on nothing is missed.
     pub(super) fn start(topology: &Topology) -> Result<Self> {
         Ok(Self {
-            camera: Capture::start(topology.camera.path(), RELAY_ADDRESSES)?,
-            relay: Capture::start(topology.relay.path(), RELAY_ADDRESSES)?,
-            viewer: Capture::start(topology.viewer.path(), RELAY_ADDRESSES)?,
+            camera: Capture::start(&topology.camera, RELAY_ADDRESSES)?,
+            relay: Capture::start(&topology.relay, RELAY_ADDRESSES)?,
+            viewer: Capture::start(&topology.viewer, RELAY_ADDRESSES)?,
         })
     }
 
@@ -49,27 +50,23 @@ pub(super) struct Call {
     pub(super) camera: Terminal,
     pub(super) gateway: Gateway,
     pub(super) captures: Captures,
+    pub(super) topology: Topology,
 }
 
 impl Call {
     /// Registers, dials, lets media flow, measures, hangs up.
     pub(super) fn run(&mut self, seconds: u64) -> Result<Report> {
-        for (name, capture) in [
-            ("camera", &self.captures.camera),
-            ("viewer", &self.captures.viewer),
-        ] {
+        for (name, capture) in [("camera", &self.captures.camera), ("viewer", &self.captures.viewer)] {
             let registered = |seen: &Seen| seen.first(false, |sip| sip.status_for("REGISTER") == Some(200));
-            wait_for(&format!("the {name} to register"), PATIENCE, || {
-                Ok(capture.look(registered))
-            })?;
+            wait_for(&format!("the {name} to register"), PATIENCE, || Ok(capture.look(registered)))?;
         }
         let address = format!("sip:{}@{}", CAMERA.name, VIEWER.relay);
         eprintln!("demo: both are registered; the viewer calls {address} for {seconds} s");
-        self.viewer.dial(&address)?;
+        self.viewer.dial(&self.topology.viewer, &address)?;
         let setup_ms = self.wait_for_answer()?;
         sleep(Duration::from_secs(seconds))?;
         let report = self.measure(seconds, setup_ms)?;
-        self.viewer.hang_up()?;
+        self.viewer.hang_up(&self.topology.viewer)?;
         wait_for("the call to end", PATIENCE, || Ok(self.is_over().then_some(())))?;
         Ok(report)
     }
@@ -81,10 +78,7 @@ impl Call {
 
     /// Whether the camera was told, and culvert has forgotten the call.
     fn is_over(&self) -> bool {
-        let bye = self
-            .captures
-            .camera
-            .look(|seen| seen.first(false, |sip| sip.is_request("BYE")));
+        let bye = self.captures.camera.look(|seen| seen.first(false, |sip| sip.is_request("BYE")));
         bye.is_some() && self.gateway.status().is_some_and(|status| status.calls() == 0)
     }
 
@@ -104,9 +98,7 @@ impl Call {
         }
         let asked = wire.look(|seen| seen.first(true, |sip| sip.is_request("INVITE")));
         let answered = wire.look(|seen| seen.first(false, |sip| sip.status_for("INVITE") == Some(200)));
-        let (asked, answered) = asked
-            .zip(answered)
-            .context("the call's messages were not captured")?;
+        let (asked, answered) = asked.zip(answered).context("the call's messages were not captured")?;
         Ok((answered - asked) * 1000.0)
     }
 
@@ -122,21 +114,9 @@ impl Call {
         self.camera.process.resume();
         self.viewer.process.resume();
         let status = status.context("culvert does not answer any more")?;
-        let formats: Vec<_> = viewer
-            .sip
-            .iter()
-            .flat_map(|message| message.sip.payload_formats())
-            .collect();
-        let (camera, viewer) = (
-            Side {
-                name: CAMERA.name,
-                seen: &camera,
-            },
-            Side {
-                name: VIEWER.name,
-                seen: &viewer,
-            },
-        );
+        let formats: Vec<_> = viewer.sip.iter().flat_map(|message| message.sip.payload_formats()).collect();
+        let (camera, viewer) =
+            (Side { name: CAMERA.name, seen: &camera }, Side { name: VIEWER.name, seen: &viewer });
         let mut both = flows(&camera, &viewer, &formats);
         both.extend(flows(&viewer, &camera, &formats));
         Ok(Report {

@@ -1,15 +1,14 @@
 //! What passes one namespace's wire, kept for the measurement: media packets and SIP messages with their times.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
+use testbed::Namespace;
 
-use super::namespace_thread;
 use super::packet_socket::{Frame, PacketSocket};
 use super::wire::{Datagram, Sip};
 
@@ -55,13 +54,8 @@ impl Seen {
 
     /// When the first message passed that `is_it`, in this direction.
     pub(super) fn first(&self, is_outgoing: bool, is_it: impl Fn(&Sip) -> bool) -> Option<f64> {
-        let mut right = self
-            .sip
-            .iter()
-            .filter(|message| message.is_outgoing == is_outgoing);
-        right
-            .find(|message| is_it(&message.sip))
-            .map(|message| message.time)
+        let mut right = self.sip.iter().filter(|message| message.is_outgoing == is_outgoing);
+        right.find(|message| is_it(&message.sip)).map(|message| message.time)
     }
 }
 
@@ -85,31 +79,12 @@ impl Shared {
 
 impl Capture {
     /// Begins; when this returns, nothing that passes is missed any more. `relay` are the relay's addresses.
-    pub(super) fn start(namespace: PathBuf, relay: &'static [Ipv4Addr]) -> Result<Self> {
+    pub(super) fn start(namespace: &Namespace, relay: &'static [Ipv4Addr]) -> Result<Self> {
+        let socket = namespace.run(PacketSocket::open)??;
         let shared = Arc::new(Shared::default());
-        let (started, has_started) = mpsc::channel();
         let theirs = Arc::clone(&shared);
-        let thread = thread::spawn(move || {
-            let socket = namespace_thread::enter(&namespace).and_then(|()| PacketSocket::open());
-            match socket {
-                Ok(socket) => {
-                    // The receiver is gone only if the demo is being taken down.
-                    let _ = started.send(Ok(()));
-                    capture(socket, relay, &theirs)
-                }
-                Err(error) => {
-                    let _ = started.send(Err(error));
-                    Ok(())
-                }
-            }
-        });
-        has_started
-            .recv()
-            .context("the capture broke down before it began")??;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        let thread = thread::spawn(move || capture(socket, relay, &theirs));
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Looks at what was seen until now.
@@ -160,27 +135,15 @@ fn keep(frame: &Frame<'_>, relay: &[Ipv4Addr], seen: &mut Seen) {
     let Some(datagram) = Datagram::parse(frame.bytes) else {
         return;
     };
-    let Frame {
-        time, is_outgoing, ..
-    } = *frame;
+    let Frame { time, is_outgoing, .. } = *frame;
     let ends = [datagram.destination, datagram.source];
     let Some(near) = ends.into_iter().find(|end| relay.contains(end.ip())) else {
         return;
     };
     if near.port() == SIP_PORT {
-        seen.sip
-            .extend(Sip::parse(datagram.payload).map(|sip| SipMessage {
-                time,
-                is_outgoing,
-                sip,
-            }));
+        seen.sip.extend(Sip::parse(datagram.payload).map(|sip| SipMessage { time, is_outgoing, sip }));
     } else if MEDIA_PORTS.contains(&near.port()) {
         let payload = datagram.payload.to_vec();
-        seen.media.push(MediaPacket {
-            time,
-            is_outgoing,
-            relay_port: near.port(),
-            payload,
-        });
+        seen.media.push(MediaPacket { time, is_outgoing, relay_port: near.port(), payload });
     }
 }

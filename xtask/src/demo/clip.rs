@@ -20,10 +20,7 @@ pub(super) struct Clip {
 
 /// Makes a clip of so many seconds: a moving test pattern, and a tone for G.711.
 pub(super) fn make(folder: &Path, seconds: u64) -> Result<Clip> {
-    let clip = Clip {
-        picture: folder.join("picture.mp4"),
-        sound: folder.join("sound.wav"),
-    };
+    let clip = Clip { picture: folder.join("picture.mp4"), sound: folder.join("sound.wav") };
     let picture = format!("testsrc2=size={FRAME_SIZE}:rate={FRAME_RATE}:duration={seconds}");
     let video = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"];
     encode(&picture, &video, &clip.picture)?;
@@ -34,19 +31,6 @@ pub(super) fn make(folder: &Path, seconds: u64) -> Result<Clip> {
 
 fn encode(source: &str, codec: &[&str], file: &Path) -> Result<()> {
     let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args([
-        "-nostdin",
-        "-hide_banner",
-        "-loglevel",
-        "error",
-        "-y",
-        "-f",
-        "lavfi",
-        "-i",
-        source,
-    ]);
-    run(
-        ffmpeg.args(codec).arg(file),
-        "ffmpeg's own message is above; it needs libx264 and the lavfi device",
-    )
+    ffmpeg.args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi", "-i", source]);
+    run(ffmpeg.args(codec).arg(file), "ffmpeg's own message is above; it needs libx264 and the lavfi device")
 }

@@ -4,10 +4,12 @@ use std::env;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use anyhow::{Context, Result};
 
-use super::leftovers;
+/// The process number follows.
+const PREFIX: &str = "culvert-demo-";
 
 /// The folder; it is removed with this value.
 pub(super) struct Folder(PathBuf);
@@ -16,10 +18,8 @@ impl Folder {
     /// Makes a folder that only its owner can look into, and removes those of crashed runs.
     pub(super) fn create() -> Result<Self> {
         let parent = env::temp_dir();
-        for name in leftovers::among(leftovers::names_in(&parent.to_string_lossy())) {
-            remove(&parent.join(name));
-        }
-        let folder = parent.join(leftovers::name("files"));
+        remove_leftovers(&parent);
+        let folder = parent.join(format!("{PREFIX}{}", process::id()));
         DirBuilder::new()
             .mode(0o700)
             .create(&folder)
@@ -36,6 +36,16 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         remove(&self.0);
+    }
+}
+
+/// Removes the folders of demos whose process is gone.
+fn remove_leftovers(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.strip_prefix(PREFIX).is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            remove(&entry.path());
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use testbed::Namespace;
 
 use super::capture::MEDIA_PORTS;
 use super::process::Process;
-use super::topology::{CAMERA, Namespace, VIEWER};
+use super::wires::{CAMERA, VIEWER};
 use crate::command::output;
 use crate::workspace;
 
@@ -82,10 +83,7 @@ impl Status {
 
     /// How the call is relayed: `relay` or `direct`.
     pub(super) fn call_mode(&self) -> String {
-        self.0
-            .pointer("/calls/0")
-            .map(|call| text(call, "mode"))
-            .unwrap_or_default()
+        self.0.pointer("/calls/0").map(|call| text(call, "mode")).unwrap_or_default()
     }
 
     /// How many calls are in progress.
@@ -119,18 +117,13 @@ pub(super) struct Passwords {
 impl Passwords {
     /// Takes them from the kernel's random numbers.
     pub(super) fn random() -> Result<Self> {
-        Ok(Self {
-            camera: random_word()?,
-            viewer: random_word()?,
-        })
+        Ok(Self { camera: random_word()?, viewer: random_word()? })
     }
 }
 
 fn random_word() -> Result<String> {
     let mut bytes = [0_u8; 16];
-    fs::File::open("/dev/urandom")?
-        .read_exact(&mut bytes)
-        .context("cannot read random numbers")?;
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes).context("cannot read random numbers")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -186,11 +179,7 @@ socket = "{socket}"
 }
 
 fn text(object: &Value, key: &str) -> String {
-    object
-        .get(key)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+    object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn number(object: &Value, key: &str) -> u64 {

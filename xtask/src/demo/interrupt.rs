@@ -59,9 +59,5 @@ pub(super) fn happened() -> bool {
 }
 
 fn check() -> Result<()> {
-    if happened() {
-        bail!("interrupted; everything was taken down")
-    } else {
-        Ok(())
-    }
+    if happened() { bail!("interrupted; everything was taken down") } else { Ok(()) }
 }

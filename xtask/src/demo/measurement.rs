@@ -52,10 +52,8 @@ pub(super) fn flows(from: &Side<'_>, to: &Side<'_>, formats: &[PayloadFormat]) -
     for packet in from.seen.media.iter().filter(|packet| packet.is_outgoing) {
         by_port.entry(packet.relay_port).or_default().push(packet);
     }
-    let formats_by_port: BTreeMap<u16, &PayloadFormat> = by_port
-        .iter()
-        .filter_map(|(port, packets)| Some((*port, format_of(packets, formats)?)))
-        .collect();
+    let formats_by_port: BTreeMap<u16, &PayloadFormat> =
+        by_port.iter().filter_map(|(port, packets)| Some((*port, format_of(packets, formats)?))).collect();
     let flow = |(port, packets): (&u16, &Vec<&MediaPacket>)| {
         let pairs: Vec<_> = packets
             .iter()
@@ -71,10 +69,7 @@ pub(super) fn flows(from: &Side<'_>, to: &Side<'_>, formats: &[PayloadFormat]) -
             delivered: pairs.len() as u64,
             jitter_ms: jitter(pairs.iter().map(|(_, received)| *received), formats),
             transit_us: median(
-                pairs
-                    .iter()
-                    .map(|(sent, received)| (received.time - sent.time) * 1e6)
-                    .collect(),
+                pairs.iter().map(|(sent, received)| (received.time - sent.time) * 1e6).collect(),
             ),
         }
     };
@@ -83,9 +78,7 @@ pub(super) fn flows(from: &Side<'_>, to: &Side<'_>, formats: &[PayloadFormat]) -
 
 /// The format of the first packet that has a known one.
 fn format_of<'a>(packets: &[&MediaPacket], formats: &'a [PayloadFormat]) -> Option<&'a PayloadFormat> {
-    packets
-        .iter()
-        .find_map(|packet| format(Rtp::parse(&packet.payload)?.payload_type, formats))
+    packets.iter().find_map(|packet| format(Rtp::parse(&packet.payload)?.payload_type, formats))
 }
 
 fn format(payload_type: u8, formats: &[PayloadFormat]) -> Option<&PayloadFormat> {
@@ -111,9 +104,7 @@ fn jitter<'a>(packets: impl Iterator<Item = &'a MediaPacket>, formats: &[Payload
         let Some(format) = format(rtp.payload_type, formats) else {
             continue;
         };
-        let source = sources
-            .entry(rtp.ssrc)
-            .or_insert_with(|| RtpStream::new(format.clock_rate));
+        let source = sources.entry(rtp.ssrc).or_insert_with(|| RtpStream::new(format.clock_rate));
         source.arrived(rtp.timestamp, packet.time);
     }
     sources.values().map(RtpStream::jitter_ms).max_by(f64::total_cmp)
@@ -131,12 +122,7 @@ mod tests {
     fn rtp(sequence: u8, relay_port: u16, time: f64, is_outgoing: bool) -> MediaPacket {
         let timestamp = u8::try_from(u16::from(sequence) * 160 % 256).unwrap();
         let payload = vec![0x80, 0, 0, sequence, 0, 0, 0, timestamp, 0, 0, 0, 1];
-        MediaPacket {
-            time,
-            is_outgoing,
-            relay_port,
-            payload,
-        }
+        MediaPacket { time, is_outgoing, relay_port, payload }
     }
 
     fn measure(sent: Vec<MediaPacket>, received: Vec<MediaPacket>) -> Vec<Flow> {
@@ -146,27 +132,9 @@ mod tests {
             encoding: "PCMU".to_owned(),
             clock_rate: 8000,
         };
-        let (sent, received) = (
-            Seen {
-                media: sent,
-                sip: Vec::new(),
-            },
-            Seen {
-                media: received,
-                sip: Vec::new(),
-            },
-        );
-        flows(
-            &Side {
-                name: "camera",
-                seen: &sent,
-            },
-            &Side {
-                name: "viewer",
-                seen: &received,
-            },
-            &[format],
-        )
+        let (sent, received) =
+            (Seen { media: sent, sip: Vec::new() }, Seen { media: received, sip: Vec::new() });
+        flows(&Side { name: "camera", seen: &sent }, &Side { name: "viewer", seen: &received }, &[format])
     }
 
     #[test]

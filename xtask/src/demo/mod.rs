@@ -9,16 +9,14 @@ mod clip;
 mod folder;
 mod gateway;
 mod interrupt;
-mod leftovers;
 mod measurement;
-mod namespace_thread;
 mod packet_socket;
 mod process;
 mod report;
 mod rtp_stream;
 mod terminal;
-mod topology;
 mod wire;
+mod wires;
 
 use std::env;
 use std::fs;
@@ -26,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
+use testbed::Topology;
 
 use self::call::{Call, Captures};
 use self::folder::Folder;
@@ -33,7 +32,7 @@ use self::gateway::{Gateway, Passwords};
 use self::interrupt::wait_for;
 use self::report::Report;
 use self::terminal::{Settings, Terminal};
-use self::topology::{CAMERA, Topology, VIEWER};
+use self::wires::{CAMERA, VIEWER};
 use crate::command::run;
 use crate::privilege::{self, Privilege};
 use crate::{build, setup};
@@ -60,19 +59,12 @@ pub(crate) struct Options {
 impl Options {
     /// As `cargo xtask demo` without arguments.
     pub(crate) fn usual() -> Self {
-        Self {
-            seconds: 15,
-            json: None,
-            prepared: false,
-        }
+        Self { seconds: 15, json: None, prepared: false }
     }
 
     /// Just long enough for a verdict.
     pub(crate) fn short() -> Self {
-        Self {
-            seconds: 10,
-            ..Self::usual()
-        }
+        Self { seconds: 10, ..Self::usual() }
     }
 }
 
@@ -96,11 +88,7 @@ pub(crate) fn show(options: &Options) -> Result<()> {
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     let shortcomings = report.shortcomings();
-    if shortcomings.is_empty() {
-        Ok(())
-    } else {
-        bail!("the demo fell short: {}", shortcomings.join("; "))
-    }
+    if shortcomings.is_empty() { Ok(()) } else { bail!("the demo fell short: {}", shortcomings.join("; ")) }
 }
 
 fn show_as_root(options: &Options) -> Result<()> {
@@ -118,36 +106,25 @@ fn call(options: &Options) -> Result<Report> {
     let folder = Folder::create()?;
     // Longer than the call, so that the clip does not end before the viewer hangs up.
     let clip = clip::make(folder.path(), options.seconds + 2 * PATIENCE.as_secs())?;
-    let topology = Topology::create()?;
+    let topology = Topology::create().context("cannot make network namespaces")?;
     eprintln!(
         "demo: camera {} -- {} relay {} -- {} viewer, each in a network namespace of its own",
         CAMERA.terminal, CAMERA.relay, VIEWER.relay, VIEWER.terminal
     );
-    let captures = Captures::start(&topology)?;
     let passwords = Passwords::random()?;
+    let captures = Captures::start(&topology)?;
     let gateway = start_gateway(&topology, &passwords, folder.path())?;
     let (sound, picture) = (clip.sound.as_path(), Some(clip.picture.as_path()));
-    let camera = Settings {
-        wire: &CAMERA,
-        password: &passwords.camera,
-        sound,
-        picture,
-    };
-    let viewer = Settings {
-        wire: &VIEWER,
-        password: &passwords.viewer,
-        sound,
-        picture: None,
-    };
+    let camera = Settings { wire: &CAMERA, password: &passwords.camera, sound, picture };
+    let viewer = Settings { wire: &VIEWER, password: &passwords.viewer, sound, picture: None };
     let mut call = Call {
         camera: Terminal::start(&topology.camera, &camera, folder.path())?,
         viewer: Terminal::start(&topology.viewer, &viewer, folder.path())?,
         gateway,
         captures,
+        topology,
     };
-    let report = call
-        .run(options.seconds)
-        .map_err(|error| explain(error, &call.logs()))?;
+    let report = call.run(options.seconds).map_err(|error| explain(error, &call.logs()))?;
     call.finish()?;
     Ok(report)
 }
@@ -166,9 +143,5 @@ fn start_gateway(topology: &Topology, passwords: &Passwords, folder: &Path) -> R
 
 /// Adds the logs to an error, unless the user wanted the end.
 fn explain(error: Error, logs: &str) -> Error {
-    if interrupt::happened() {
-        error
-    } else {
-        anyhow!("{error:#}\n{logs}")
-    }
+    if interrupt::happened() { error } else { anyhow!("{error:#}\n{logs}") }
 }

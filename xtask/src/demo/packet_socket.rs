@@ -10,10 +10,7 @@ use anyhow::{Context, Result};
 /// Kernel memory for frames that we have not read yet: minutes of the demo's traffic.
 const BUFFER_BYTES: libc::c_int = 16 << 20;
 const LARGEST_FRAME: usize = 65_536;
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the constant is 3; the kernel reads it as 16 bits"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the constant is 3; the kernel reads it as 16 bits")]
 const EVERY_PROTOCOL: u16 = libc::ETH_P_ALL as u16;
 
 /// A frame.
@@ -48,27 +45,16 @@ impl PacketSocket {
         }
         // SAFETY: the descriptor was just opened and nobody else owns it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        let socket = Self {
-            descriptor,
-            buffer: vec![0; LARGEST_FRAME],
-        };
-        socket
-            .set_option(libc::SO_RCVBUFFORCE, BUFFER_BYTES)
-            .context("cannot enlarge a socket's buffer")?;
-        socket
-            .set_option(libc::SO_TIMESTAMPNS, 1)
-            .context("cannot have frames stamped")?;
+        let socket = Self { descriptor, buffer: vec![0; LARGEST_FRAME] };
+        socket.set_option(libc::SO_RCVBUFFORCE, BUFFER_BYTES).context("cannot enlarge a socket's buffer")?;
+        socket.set_option(libc::SO_TIMESTAMPNS, 1).context("cannot have frames stamped")?;
         Ok(socket)
     }
 
     /// The next frame, or nothing if none came within `patience`.
     pub(super) fn next(&mut self, patience: Duration) -> Result<Option<Frame<'_>>> {
         let milliseconds = patience.as_millis().try_into().unwrap_or(libc::c_int::MAX);
-        let mut poll = libc::pollfd {
-            fd: self.descriptor.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
+        let mut poll = libc::pollfd { fd: self.descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd is handed over, and it lives through the call.
         match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
             0 => return Ok(None),
@@ -78,10 +64,7 @@ impl PacketSocket {
         let mut control = [0_u64; 16];
         // SAFETY: both are plain C structures for which all zeroes is a valid value.
         let (mut sender, mut message): (libc::sockaddr_ll, libc::msghdr) = unsafe { mem::zeroed() };
-        let mut part = libc::iovec {
-            iov_base: self.buffer.as_mut_ptr().cast(),
-            iov_len: self.buffer.len(),
-        };
+        let mut part = libc::iovec { iov_base: self.buffer.as_mut_ptr().cast(), iov_len: self.buffer.len() };
         message.msg_name = (&raw mut sender).cast();
         message.msg_namelen = length_of::<libc::sockaddr_ll>();
         message.msg_iov = &raw mut part;
@@ -95,11 +78,7 @@ impl PacketSocket {
         };
         let time = time_stamp(&message).context("the kernel did not stamp a frame")?;
         let is_outgoing = sender.sll_pkttype == libc::PACKET_OUTGOING;
-        Ok(Some(Frame {
-            bytes: self.buffer.get(..length).unwrap_or_default(),
-            time,
-            is_outgoing,
-        }))
+        Ok(Some(Frame { bytes: self.buffer.get(..length).unwrap_or_default(), time, is_outgoing }))
     }
 
     /// Frames that the kernel could not keep for us, since the last question.
@@ -135,11 +114,7 @@ impl PacketSocket {
                 length,
             )
         };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
 
@@ -153,11 +128,7 @@ const fn length_of<T>() -> libc::socklen_t {
 
 fn retry_if_interrupted(what: &'static str) -> Result<Option<Frame<'static>>> {
     let error = io::Error::last_os_error();
-    if error.kind() == io::ErrorKind::Interrupted {
-        Ok(None)
-    } else {
-        Err(error).context(what)
-    }
+    if error.kind() == io::ErrorKind::Interrupted { Ok(None) } else { Err(error).context(what) }
 }
 
 /// The kernel's time stamp among the message's control data, in seconds since the epoch.

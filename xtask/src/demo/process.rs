@@ -27,9 +27,7 @@ impl Process {
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         // In a group of its own, so that Ctrl-C reaches us alone and we end the programs in order.
         command.process_group(0).stdout(file.try_clone()?).stderr(file);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {command:?}"))?;
+        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         Ok(Self { name, child, log })
     }
 
@@ -57,9 +55,7 @@ impl Process {
         // Terminals overwrite their status line.
         let text = String::from_utf8_lossy(&bytes).replace('\r', "\n");
         let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let tail = lines
-            .get(lines.len().saturating_sub(LOG_LINES)..)
-            .unwrap_or_default();
+        let tail = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default();
         format!("-- last lines of {}:\n{}", self.name, tail.join("\n"))
     }
 
@@ -84,11 +80,7 @@ impl Drop for Process {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        eprintln!(
-            "demo: {} did not end within {} s; killed",
-            self.name,
-            PATIENCE.as_secs()
-        );
+        eprintln!("demo: {} did not end within {} s; killed", self.name, PATIENCE.as_secs());
         // Fails only if it has ended meanwhile.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::gateway::{AttachedInterface, Leg};
 use super::measurement::Flow;
-use super::topology::{CAMERA, VIEWER};
+use super::wires::{CAMERA, VIEWER};
 
 /// Fewer packets than this say nothing.
 const ENOUGH_PACKETS: u64 = 1000;
@@ -38,27 +38,19 @@ impl Report {
     /// Packets that another path than XDP took: they arrived without the data plane counting them, or the network
     /// stack saw them.
     fn off_path(&self) -> u64 {
-        let uncounted: u64 = self
-            .flows
-            .iter()
-            .map(|flow| flow.delivered.saturating_sub(self.sent_by_xdp(flow)))
-            .sum();
+        let uncounted: u64 =
+            self.flows.iter().map(|flow| flow.delivered.saturating_sub(self.sent_by_xdp(flow))).sum();
         uncounted.max(self.in_network_stack)
     }
 
     /// The worst jitter among the flows.
     fn jitter_ms(&self) -> f64 {
-        self.flows
-            .iter()
-            .filter_map(|flow| flow.jitter_ms)
-            .fold(0.0, f64::max)
+        self.flows.iter().filter_map(|flow| flow.jitter_ms).fold(0.0, f64::max)
     }
 
     /// What the data plane sent from the leg that the flow leaves by.
     fn sent_by_xdp(&self, flow: &Flow) -> u64 {
-        self.exit_leg(flow)
-            .filter(|leg| leg.path == "xdp")
-            .map_or(0, |leg| leg.sent)
+        self.exit_leg(flow).filter(|leg| leg.path == "xdp").map_or(0, |leg| leg.sent)
     }
 
     fn entry_leg(&self, flow: &Flow) -> Option<&Leg> {
@@ -79,10 +71,7 @@ impl Report {
     pub(super) fn shortcomings(&self) -> Vec<String> {
         let mut found = Vec::new();
         if self.packets() < ENOUGH_PACKETS {
-            found.push(format!(
-                "{} packets, which is fewer than {ENOUGH_PACKETS}",
-                self.packets()
-            ));
+            found.push(format!("{} packets, which is fewer than {ENOUGH_PACKETS}", self.packets()));
         }
         if self.lost() > 0 {
             found.push(format!("{} packets lost", self.lost()));
@@ -137,35 +126,14 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} called {} in mode `{}`",
-            VIEWER.name, CAMERA.name, self.call_mode
-        )?;
-        writeln!(
-            f,
-            "set-up: {:.1} ms from INVITE to 200, with the digest challenge",
-            self.setup_ms
-        )?;
+        writeln!(f, "{} called {} in mode `{}`", VIEWER.name, CAMERA.name, self.call_mode)?;
+        writeln!(f, "set-up: {:.1} ms from INVITE to 200, with the digest challenge", self.setup_ms)?;
         for interface in &self.interfaces {
-            writeln!(
-                f,
-                "XDP on {}: {} ({})",
-                interface.name, interface.mode, interface.reason
-            )?;
+            writeln!(f, "XDP on {}: {} ({})", interface.name, interface.mode, interface.reason)?;
         }
         writeln!(f)?;
-        let heading = [
-            "direction",
-            "medium",
-            "entered",
-            "leg in",
-            "leg out",
-            "arrived",
-            "path",
-            "jitter",
-            "transit",
-        ];
+        let heading =
+            ["direction", "medium", "entered", "leg in", "leg out", "arrived", "path", "jitter", "transit"];
         let rows: Vec<_> = self.flows.iter().map(|flow| self.row(flow)).collect();
         f.write_str(&table(&heading.map(str::to_owned), &rows))?;
         writeln!(
@@ -185,9 +153,7 @@ fn table<const COLUMNS: usize>(heading: &[String; COLUMNS], rows: &[[String; COL
     for row in std::iter::once(heading).chain(rows) {
         let mut line = String::new();
         for (column, entry) in row.iter().enumerate() {
-            let entries = std::iter::once(heading)
-                .chain(rows)
-                .filter_map(|row| row.get(column));
+            let entries = std::iter::once(heading).chain(rows).filter_map(|row| row.get(column));
             let width = entries.map(String::len).max().unwrap_or_default();
             // Writing to a string cannot fail.
             let _ = write!(line, "{entry:<width$}  ");
@@ -215,7 +181,7 @@ mod tests {
             transit_us: Some(20.0),
         };
         let leg = Leg {
-            local: "10.77.1.1:30010".to_owned(),
+            local: format!("{}:30010", VIEWER.relay),
             path: path.to_owned(),
             received: 0,
             sent,
@@ -240,10 +206,7 @@ mod tests {
     #[test]
     fn each_bar_is_a_shortcoming_of_its_own() {
         assert_eq!(report(999, 999, 999, "xdp", 0).shortcomings().len(), 1);
-        assert_eq!(
-            report(1000, 998, 998, "xdp", 0).shortcomings(),
-            ["2 packets lost"]
-        );
+        assert_eq!(report(1000, 998, 998, "xdp", 0).shortcomings(), ["2 packets lost"]);
         let three_elsewhere = ["3 packets were not forwarded by XDP"];
         assert_eq!(report(1000, 1000, 997, "xdp", 0).shortcomings(), three_elsewhere);
         assert_eq!(report(1000, 1000, 1000, "xdp", 3).shortcomings(), three_elsewhere);

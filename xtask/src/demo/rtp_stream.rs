@@ -13,11 +13,7 @@ pub(super) struct RtpStream {
 impl RtpStream {
     /// `clock_rate` is in ticks of the RTP timestamp per second.
     pub(super) fn new(clock_rate: u32) -> Self {
-        Self {
-            clock_rate: f64::from(clock_rate),
-            previous: None,
-            jitter: 0.0,
-        }
+        Self { clock_rate: f64::from(clock_rate), previous: None, jitter: 0.0 }
     }
 
     /// A packet arrived; `time` is in seconds of any clock that runs steadily.

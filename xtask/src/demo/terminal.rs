@@ -3,25 +3,22 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use testbed::{Namespace, Topology};
 
 use super::clip::{FRAME_RATE, FRAME_SIZE};
-use super::namespace_thread;
 use super::process::Process;
-use super::topology::{Namespace, TERMINAL_INTERFACE, Wire};
+use super::wires::Wire;
 
 /// Where a terminal takes commands, inside its namespace.
 const CONTROL: &str = "127.0.0.1:4444";
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Where packages put baresip's modules.
-const MODULE_FOLDERS: &[&str] = &[
-    "/usr/lib/baresip/modules",
-    "/usr/lib64/baresip/modules",
-    "/usr/local/lib/baresip/modules",
-];
+const MODULE_FOLDERS: &[&str] =
+    &["/usr/lib/baresip/modules", "/usr/lib64/baresip/modules", "/usr/local/lib/baresip/modules"];
 
 /// What makes a terminal the camera or the viewer.
 pub(super) struct Settings<'a> {
@@ -36,7 +33,6 @@ pub(super) struct Settings<'a> {
 /// A running terminal.
 pub(super) struct Terminal {
     pub(super) process: Process,
-    namespace: PathBuf,
 }
 
 impl Terminal {
@@ -56,38 +52,33 @@ impl Terminal {
         let mut command = namespace.command("baresip");
         command.arg("-f").arg(&folder);
         let process = Process::start(wire.name, command, folder.join("log"))?;
-        Ok(Self {
-            process,
-            namespace: namespace.path(),
-        })
+        Ok(Self { process })
     }
 
     /// Calls an address.
-    pub(super) fn dial(&self, address: &str) -> Result<()> {
-        self.command(format!(r#"{{"command":"dial","params":"{address}"}}"#))
+    pub(super) fn dial(&self, namespace: &Namespace, address: &str) -> Result<()> {
+        command(namespace, &format!(r#"{{"command":"dial","params":"{address}"}}"#))
     }
 
     /// Ends the call.
-    pub(super) fn hang_up(&self) -> Result<()> {
-        self.command(r#"{"command":"hangup"}"#.to_owned())
+    pub(super) fn hang_up(&self, namespace: &Namespace) -> Result<()> {
+        command(namespace, r#"{"command":"hangup"}"#)
     }
+}
 
-    /// Hands over a command as baresip's `ctrl_tcp` takes it: JSON as a netstring.
-    fn command(&self, json: String) -> Result<()> {
-        let deliver = move || {
-            let mut connection = TcpStream::connect(CONTROL)?;
-            connection.set_write_timeout(Some(PATIENCE))?;
-            write!(connection, "{}:{json},", json.len())
-        };
-        namespace_thread::run_in(&self.namespace, deliver)?.context("the terminal does not take commands")
-    }
+/// Hands over a command as baresip's `ctrl_tcp` takes it: JSON as a netstring.
+fn command(namespace: &Namespace, json: &str) -> Result<()> {
+    let deliver = || {
+        let mut connection = TcpStream::connect(CONTROL)?;
+        connection.set_write_timeout(Some(PATIENCE))?;
+        write!(connection, "{}:{json},", json.len())
+    };
+    namespace.run(deliver)?.context("the terminal does not take commands")
 }
 
 fn modules() -> Result<&'static str> {
     let found = MODULE_FOLDERS.iter().find(|folder| Path::new(folder).is_dir());
-    found
-        .copied()
-        .with_context(|| format!("baresip's modules are in none of {}", MODULE_FOLDERS.join(", ")))
+    found.copied().with_context(|| format!("baresip's modules are in none of {}", MODULE_FOLDERS.join(", ")))
 }
 
 fn configuration(settings: &Settings<'_>, modules: &str) -> String {
@@ -95,7 +86,7 @@ fn configuration(settings: &Settings<'_>, modules: &str) -> String {
         "poll_method epoll".to_owned(),
         format!("module_path {modules}"),
         format!("sip_listen {}:5060", settings.wire.terminal),
-        format!("net_interface {TERMINAL_INTERFACE}"),
+        format!("net_interface {}", Topology::TERMINAL_DEVICE),
         "rtp_ports 20000-20100".to_owned(),
         "module g711.so".to_owned(),
         "module aufile.so".to_owned(),

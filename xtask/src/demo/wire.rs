@@ -27,11 +27,7 @@ impl<'a> Datagram<'a> {
         let payload = udp.get(UDP..usize::from(be16(udp, 4)?))?;
         let source = SocketAddrV4::new(address(packet, 12)?, be16(udp, 0)?);
         let destination = SocketAddrV4::new(address(packet, 16)?, be16(udp, 2)?);
-        Some(Self {
-            source,
-            destination,
-            payload,
-        })
+        Some(Self { source, destination, payload })
     }
 }
 
@@ -86,18 +82,14 @@ impl Sip {
 
     /// Whether this is a request of that method.
     pub(super) fn is_request(&self, method: &str) -> bool {
-        self.0
-            .strip_prefix(method)
-            .is_some_and(|rest| rest.starts_with(' '))
+        self.0.strip_prefix(method).is_some_and(|rest| rest.starts_with(' '))
     }
 
     /// The status code, if this is a response to that method.
     pub(super) fn status_for(&self, method: &str) -> Option<u16> {
         let status = self.0.strip_prefix("SIP/2.0 ")?.get(..3)?.parse().ok()?;
         let mut headers = self.0.lines().filter_map(|line| line.split_once(':'));
-        let sequence = headers
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("cseq"))?
-            .1;
+        let sequence = headers.find(|(name, _)| name.trim().eq_ignore_ascii_case("cseq"))?.1;
         (sequence.split_whitespace().nth(1)? == method).then_some(status)
     }
 
@@ -147,9 +139,7 @@ mod tests {
     fn frame() -> Vec<u8> {
         let mut frame = vec![0; 12];
         frame.extend([0x08, 0x00]);
-        frame.extend([
-            0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 77, 2, 2, 10, 77, 2, 1,
-        ]);
+        frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 77, 2, 2, 10, 77, 2, 1]);
         frame.extend([0x4e, 0x20, 0x75, 0x30, 0, 20, 0, 0]);
         frame.extend([0x80, 0xe3, 0x12, 0x34, 0, 0, 0, 9, 0xde, 0xad, 0xbe, 0xef]);
         frame.resize(60, 0);
@@ -176,15 +166,7 @@ mod tests {
     #[test]
     fn the_marker_bit_is_not_part_of_the_payload_type() {
         let rtp = Rtp::parse(Datagram::parse(&frame()).unwrap().payload).unwrap();
-        assert_eq!(
-            rtp,
-            Rtp {
-                payload_type: 99,
-                sequence: 0x1234,
-                timestamp: 9,
-                ssrc: 0xdead_beef
-            }
-        );
+        assert_eq!(rtp, Rtp { payload_type: 99, sequence: 0x1234, timestamp: 9, ssrc: 0xdead_beef });
     }
 
     #[test]
@@ -204,10 +186,7 @@ mod tests {
         let text = b"INVITE sip:camera@10.77.1.1 SIP/2.0\r\n\r\nv=0\r\nm=audio 9 RTP/AVP 0\r\n\
                      a=rtpmap:0 PCMU/8000\r\nm=video 9 RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\n";
         let formats = Sip::parse(text).unwrap().payload_formats();
-        let names: Vec<_> = formats
-            .iter()
-            .map(|f| (f.payload_type, &f.medium[..], f.clock_rate))
-            .collect();
+        let names: Vec<_> = formats.iter().map(|f| (f.payload_type, &f.medium[..], f.clock_rate)).collect();
         assert_eq!(names, [(0, "audio", 8000), (99, "video", 90000)]);
     }
 }

@@ -52,10 +52,7 @@ impl KernelToolchain {
             return Some(Compiler::Debian);
         }
         let mut rustc = Command::new("rustc");
-        rustc
-            .env("RUSTUP_TOOLCHAIN", "nightly")
-            .env("RUSTUP_AUTO_INSTALL", "0")
-            .args(["--print", "sysroot"]);
+        rustc.env("RUSTUP_TOOLCHAIN", "nightly").env("RUSTUP_AUTO_INSTALL", "0").args(["--print", "sysroot"]);
         let sysroot = output(&mut rustc)?;
         let sources = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core");
         sources.is_dir().then_some(Compiler::Nightly)
@@ -70,10 +67,7 @@ impl KernelToolchain {
                  elsewhere: rustup toolchain install nightly --component rust-src"
             );
         };
-        Ok(Self {
-            compiler,
-            linker: LINKER.find_or_build()?,
-        })
+        Ok(Self { compiler, linker: LINKER.find_or_build()? })
     }
 
     /// `cargo build` for a kernel crate in `folder`.
@@ -94,13 +88,9 @@ impl KernelToolchain {
     /// The right compiler, the right linker, and none of the user half's settings.
     fn prepare(&self, mut cargo: Command, folder: &Path, command: &str) -> Command {
         cargo.current_dir(folder).arg(command);
-        for variable in [
-            "RUSTC",
-            "RUSTC_WRAPPER",
-            "RUSTC_WORKSPACE_WRAPPER",
-            "RUSTFLAGS",
-            "CARGO_BUILD_TARGET",
-        ] {
+        for variable in
+            ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET"]
+        {
             cargo.env_remove(variable);
         }
         match self.compiler {
@@ -109,9 +99,7 @@ impl KernelToolchain {
                 cargo.env("RUSTC", DEBIAN_COMPILER).env("RUSTC_BOOTSTRAP", "1");
             }
             Compiler::Nightly => {
-                cargo
-                    .env("RUSTUP_TOOLCHAIN", "nightly")
-                    .args(["-Z", "build-std=core"]);
+                cargo.env("RUSTUP_TOOLCHAIN", "nightly").args(["-Z", "build-std=core"]);
             }
         }
         cargo.args(["--release", "--target", workspace::KERNEL_TARGET]);
@@ -123,18 +111,9 @@ impl KernelToolchain {
     fn rust_flags(&self) -> Vec<String> {
         let linker = format!("linker={}", self.linker.display());
         // v3: 32-bit instructions and jumps, in every kernel since 5.1. BTF names the maps and feeds `bpftool`.
-        [
-            "-C",
-            &linker,
-            "-C",
-            "target-cpu=v3",
-            "-C",
-            "link-arg=--btf",
-            "-C",
-            "debuginfo=2",
-        ]
-        .map(str::to_owned)
-        .into()
+        ["-C", &linker, "-C", "target-cpu=v3", "-C", "link-arg=--btf", "-C", "debuginfo=2"]
+            .map(str::to_owned)
+            .into()
     }
 }
 
@@ -151,9 +130,7 @@ fn has_core(folder: &Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else {
         return false;
     };
-    entries
-        .flatten()
-        .any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
+    entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
 }
 
 /// Whether the linker is there, or what it is built with is.

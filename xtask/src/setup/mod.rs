@@ -24,11 +24,8 @@ const DEPENDENCY_CHECKER: Tool = Tool {
 /// `cargo xtask setup`: all of it.
 pub(crate) fn everything() -> Result<()> {
     // Together, so that someone who may not install is told once what to install.
-    let groups = if needs_kernel_packages() {
-        vec![KERNEL_TOOLCHAIN, TESTS, DEMO]
-    } else {
-        vec![TESTS, DEMO]
-    };
+    let groups =
+        if needs_kernel_packages() { vec![KERNEL_TOOLCHAIN, TESTS, DEMO] } else { vec![TESTS, DEMO] };
     packages::install(&groups)?;
     let toolchain = KernelToolchain::complete()?;
     eprintln!("setup: kernel half builds with {toolchain}; test and demo programs are installed");

@@ -75,11 +75,7 @@ pub(super) fn install(groups: &[Group]) -> Result<()> {
     }
     let hint = format!(
         "if a package is unknown: they are in Debian 12 with its security archive. On other systems: {}",
-        groups
-            .iter()
-            .map(|group| group.elsewhere)
-            .collect::<Vec<_>>()
-            .join("; ")
+        groups.iter().map(|group| group.elsewhere).collect::<Vec<_>>().join("; ")
     );
     if run(&mut install_command(&missing)?, &hint).is_err() {
         // Lists that look fresh may still name versions that the archive has replaced.
@@ -92,9 +88,7 @@ pub(super) fn install(groups: &[Group]) -> Result<()> {
 fn install_command(packages: &[&str]) -> Result<Command> {
     let mut command = privilege::elevated("apt-get", "installing packages")?;
     command.env("DEBIAN_FRONTEND", "noninteractive");
-    command
-        .args(["install", "--yes", "--quiet", "--no-install-recommends"])
-        .args(packages);
+    command.args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(packages);
     Ok(command)
 }
 
@@ -146,11 +140,7 @@ fn are_lists_stale() -> bool {
 fn check_by_hand(groups: &[Group]) -> Result<()> {
     for group in groups {
         if let Some(missing) = group.programs.iter().find(|program| !is_installed(program)) {
-            bail!(
-                "cannot {}: `{missing}` is missing; {}",
-                group.purpose,
-                group.elsewhere
-            );
+            bail!("cannot {}: `{missing}` is missing; {}", group.purpose, group.elsewhere);
         }
     }
     Ok(())

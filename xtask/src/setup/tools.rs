@@ -26,28 +26,14 @@ impl Tool {
     /// Where the program is; builds it if it is not there.
     pub(super) fn find_or_build(&self) -> Result<PathBuf> {
         if !self.is_built() {
-            eprintln!(
-                "setup: building {} {}; this happens once",
-                self.name, self.version
-            );
+            eprintln!("setup: building {} {}; this happens once", self.name, self.version);
             let mut install = cargo();
             install.envs(self.environment.iter().copied());
-            install.args([
-                "install",
-                self.name,
-                "--version",
-                self.version,
-                "--locked",
-                "--force",
-                "--root",
-            ]);
+            install.args(["install", self.name, "--version", self.version, "--locked", "--force", "--root"]);
             run(install.arg(workspace::tools()).args(self.arguments), self.hint)?;
         }
         let program = self.program();
-        program
-            .is_file()
-            .then_some(program)
-            .with_context(|| format!("cargo install left no {}", self.name))
+        program.is_file().then_some(program).with_context(|| format!("cargo install left no {}", self.name))
     }
 
     /// Whether this version is there, by what `cargo install` recorded: faster than starting it.
