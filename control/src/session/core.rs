@@ -163,8 +163,8 @@ impl<D: DataPlane> SessionCore<D> {
     }
 
     /// How long no packet was admitted on any leg, or since the legs exist if there was none yet; as exact as it is
-    /// asked often. `None` if there is
-    /// no such session, nothing is forwarded yet, or all media are on hold, so that silence means nothing.
+    /// asked often. `None` if there is no such session, nothing is forwarded yet, or all media are on hold, so that
+    /// silence means nothing.
     pub async fn idle(&self, id: SessionId) -> Option<Duration> {
         let session = self.find(id).ok()?;
         let session = session.lock().await;
