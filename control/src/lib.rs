@@ -1,4 +1,11 @@
-//! Culvert's control plane: sessions, protocols and the daemon `culvert`. Knows sessions; never touches an eBPF map.
+//! Culvert's control plane: sessions and the protocols that set them up, and the daemon `culvert`.
+//!
+//! It knows sessions and signalling; it never touches packets or the kernel, which are `relay_user`'s.
 
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod session;
 pub mod sip;
+pub mod timers;

@@ -1,3 +1,7 @@
-//! The command line `culvert`.
+//! The binary `culvert`: reads the command line and hands over to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    control::cli::main()
+}

@@ -1,0 +1,12 @@
+//! The admin room: how `culvert status` and `culvert hangup` talk to the daemon.
+//!
+//! One JSON object and a line feed each way over a Unix socket that only its owner may open. It knows what the daemon
+//! says of itself, and nothing of how the daemon works.
+
+mod client;
+mod protocol;
+mod server;
+
+pub use client::{AskError, ask};
+pub use protocol::{Call, Interface, Leg, Ports, Registration, Relay, Reply, Request, Status};
+pub use server::{Question, ServeError, Server};

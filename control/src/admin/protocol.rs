@@ -1,0 +1,150 @@
+//! What is said over the admin socket. These are the names that scripts read: they change only with the version.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Mode;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "request")]
+pub enum Request {
+    /// Everything that the daemon knows of itself.
+    Status,
+    /// End a call: BYE to both sides.
+    Hangup {
+        /// [`Call::id`].
+        call: String,
+    },
+}
+
+/// What is answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "reply")]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// The call is being ended.
+    HangingUp,
+    /// No such call.
+    NoSuchCall,
+    /// The request was not understood.
+    Invalid {
+        /// Why.
+        message: String,
+    },
+}
+
+/// The daemon's account of itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Seconds since the daemon started.
+    pub uptime_seconds: f64,
+    /// The data plane; `null` where none is configured.
+    pub relay: Option<Relay>,
+    /// Who is registered, in the order of the user names.
+    pub registrations: Vec<Registration>,
+    /// Calls in progress, oldest first.
+    pub calls: Vec<Call>,
+    /// Everything that is counted, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// The data plane.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Relay {
+    /// Where the XDP program is attached.
+    pub interfaces: Vec<Interface>,
+    /// The pools of media ports, one for each network.
+    pub ports: Vec<Ports>,
+    /// Verdicts of the program that belong to no leg, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// An interface of the data plane.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`.
+    pub mode: String,
+    /// Why it runs in this mode.
+    pub reason: String,
+}
+
+/// A pool of media ports.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ports {
+    /// The network.
+    pub network: String,
+    /// Ports in calls.
+    pub used: usize,
+    /// Ports that rest after a call.
+    pub resting: usize,
+    /// Ports that a call may have.
+    pub free: usize,
+}
+
+/// A registered terminal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Registration {
+    /// The account.
+    pub user: String,
+    /// Its contact URI.
+    pub contact: String,
+    /// Where it really is: `udp:192.0.2.1:5060`.
+    pub source: String,
+    /// Seconds until the registration ends.
+    pub expires_in_seconds: u64,
+}
+
+/// A call in progress.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// Its name in logs and in `culvert hangup`.
+    pub id: String,
+    /// The caller.
+    pub from: String,
+    /// The called.
+    pub to: String,
+    /// How media travels.
+    pub mode: Mode,
+    /// `ringing`, `established` or `ending`.
+    pub state: String,
+    /// Seconds since the INVITE.
+    pub age_seconds: f64,
+    /// Milliseconds from the INVITE to the 200; `null` while it rings.
+    pub setup_ms: Option<f64>,
+    /// Media as the data plane sees it; empty in direct mode.
+    pub legs: Vec<Leg>,
+}
+
+/// One side of a media path.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Leg {
+    /// `caller` or `called`.
+    pub side: String,
+    /// Which medium of the SDP, and what of it: `audio rtp`, `video rtcp`.
+    pub media: String,
+    /// Our address and port.
+    pub local: String,
+    /// Where media is sent; `null` while unknown.
+    pub remote: Option<String>,
+    /// Who forwards: `xdp`.
+    pub path: String,
+    /// Packets that arrived from this side.
+    pub received: u64,
+    /// Bytes that arrived, Ethernet header included.
+    pub received_bytes: u64,
+    /// Packets that left towards this side.
+    pub sent: u64,
+    /// Bytes that left.
+    pub sent_bytes: u64,
+    /// Packets from this side that were dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Seconds since the last packet from this side; `null` if there was none.
+    pub idle_seconds: Option<f64>,
+}

@@ -1,0 +1,141 @@
+//! The command line: one file per command. It turns arguments into calls of the library, results into text, and
+//! errors into exit codes.
+
+mod check;
+mod hangup;
+mod run;
+mod status;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::admin::AskError;
+use crate::config::{Config, ConfigError};
+
+/// How a command ended. The numbers are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Success = 0,
+    Failed = 1,
+    // 2 is clap's: the command line was wrong.
+    BadConfiguration = 3,
+    Unreachable = 4,
+    NoSuchCall = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[derive(Parser)]
+#[command(
+    name = "culvert",
+    version,
+    about = "A media gateway: SIP terminals register and call, XDP forwards their media.",
+    after_help = "Start with docs/culvert.example.toml:\n  culvert check --config culvert.toml\n  culvert run --config \
+                  culvert.toml\n  culvert status --config culvert.toml\n\nExit codes:\n  0  done\n  1  failed while \
+                  running; the message says why\n  2  wrong command line\n  3  the configuration file is wrong; the \
+                  message names the key\n  4  no daemon answers on the admin socket\n  5  no such call"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway in the foreground until SIGINT or SIGTERM
+    Run(run::Arguments),
+    /// Say whether a configuration file is good, and what it means
+    Check(check::Arguments),
+    /// Show what a running gateway does: interfaces, registrations, calls, packets, counters
+    Status(status::Arguments),
+    /// End a call: BYE to both sides
+    Hangup(hangup::Arguments),
+}
+
+/// Which configuration file.
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration file (TOML); docs/culvert.example.toml explains every key
+    #[arg(long, value_name = "FILE", env = "CULVERT_CONFIG")]
+    config: PathBuf,
+}
+
+/// Which daemon to ask.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Daemon {
+    /// The configuration file of the daemon, which names its admin socket
+    #[arg(long, value_name = "FILE", env = "CULVERT_CONFIG")]
+    config: Option<PathBuf>,
+    /// The admin socket of the daemon
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl Daemon {
+    fn socket(&self) -> Result<PathBuf, ConfigError> {
+        match (&self.socket, &self.config) {
+            (Some(socket), _) => Ok(socket.clone()),
+            (None, Some(config)) => Ok(Config::load(config)?.admin_socket),
+            // clap has made sure that one of the two is there.
+            (None, None) => Ok(PathBuf::new()),
+        }
+    }
+}
+
+/// Reads the command line, runs the command, and says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let exit = match Cli::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Hangup(arguments) => hangup::run(&arguments),
+    };
+    exit.into()
+}
+
+/// Loads the configuration or says what is wrong with it.
+fn load(path: &Path) -> Result<Config, Exit> {
+    Config::load(path).map_err(|error| bad_configuration(&error))
+}
+
+fn bad_configuration(error: &ConfigError) -> Exit {
+    complain(error);
+    Exit::BadConfiguration
+}
+
+fn unreachable(error: &AskError) -> Exit {
+    complain(error);
+    Exit::Unreachable
+}
+
+fn complain(message: impl std::fmt::Display) {
+    eprintln!("culvert: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn status_needs_exactly_one_way_to_find_the_daemon() {
+        assert!(Cli::try_parse_from(["culvert", "status", "--socket", "s"]).is_ok());
+        assert!(Cli::try_parse_from(["culvert", "status"]).is_err());
+        assert!(Cli::try_parse_from(["culvert", "status", "--socket", "s", "--config", "c"]).is_err());
+    }
+}

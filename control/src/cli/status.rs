@@ -1,0 +1,167 @@
+//! `culvert status`: what does the running gateway do?
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+
+use super::table::render;
+use super::{Daemon, Exit};
+use crate::admin::{self, Call, Reply, Request, Status};
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  culvert status --config /etc/culvert.toml\n  culvert status --json --socket \
+                        /run/culvert/admin.sock\n\nExit code 4 when no daemon answers."
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// One JSON object instead of tables, for scripts
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let socket = match arguments.daemon.socket() {
+        Ok(socket) => socket,
+        Err(error) => return super::bad_configuration(&error),
+    };
+    let status = match admin::ask(&socket, &Request::Status) {
+        Ok(Reply::Status(status)) => status,
+        Ok(other) => {
+            super::complain(format_args!("the daemon answered {other:?}"));
+            return Exit::Failed;
+        }
+        Err(error) => return super::unreachable(&error),
+    };
+    if !arguments.json {
+        print!("{}", describe(&status));
+        return Exit::Success;
+    }
+    match serde_json::to_string_pretty(&status) {
+        Ok(json) => {
+            println!("{json}");
+            Exit::Success
+        }
+        Err(error) => {
+            super::complain(error);
+            Exit::Failed
+        }
+    }
+}
+
+fn describe(status: &Status) -> String {
+    let mut sections = vec![
+        format!(
+            "culvert {}, running for {:.0} s\n",
+            status.version, status.uptime_seconds
+        ),
+        relay(status),
+    ];
+    let rows: Vec<_> = status
+        .registrations
+        .iter()
+        .map(|registration| {
+            let expires = format!("{} s", registration.expires_in_seconds);
+            vec![
+                registration.user.clone(),
+                registration.source.clone(),
+                registration.contact.clone(),
+                expires,
+            ]
+        })
+        .collect();
+    sections.push(render(&["registered", "source", "contact", "expires in"], &rows));
+    let rows: Vec<_> = status.calls.iter().map(call).collect();
+    sections.push(render(
+        &["call", "from", "to", "mode", "state", "age", "set-up"],
+        &rows,
+    ));
+    let rows: Vec<_> = status.calls.iter().flat_map(legs).collect();
+    let heading = [
+        "call", "side", "media", "local", "remote", "path", "received", "sent", "dropped",
+    ];
+    sections.push(render(&heading, &rows));
+    let rows: Vec<_> = status
+        .counters
+        .iter()
+        .map(|(name, count)| vec![name.clone(), count.to_string()])
+        .collect();
+    sections.push(render(&["counter", "count"], &rows));
+    sections.retain(|section| !section.is_empty());
+    sections.join("\n")
+}
+
+fn relay(status: &Status) -> String {
+    let Some(relay) = &status.relay else {
+        return "relay: none, signalling only\n".to_owned();
+    };
+    let rows: Vec<_> = relay
+        .interfaces
+        .iter()
+        .map(|interface| {
+            vec![
+                interface.name.clone(),
+                interface.mode.clone(),
+                interface.reason.clone(),
+            ]
+        })
+        .collect();
+    let mut text = render(&["interface", "XDP mode", "why"], &rows);
+    let rows: Vec<_> = relay
+        .ports
+        .iter()
+        .map(|pool| {
+            vec![
+                pool.network.clone(),
+                pool.used.to_string(),
+                pool.resting.to_string(),
+                pool.free.to_string(),
+            ]
+        })
+        .collect();
+    text.push('\n');
+    text.push_str(&render(&["ports of network", "used", "resting", "free"], &rows));
+    text
+}
+
+fn call(call: &Call) -> Vec<String> {
+    vec![
+        call.id.clone(),
+        call.from.clone(),
+        call.to.clone(),
+        call.mode.to_string(),
+        call.state.clone(),
+        format!("{:.0} s", call.age_seconds),
+        call.setup_ms
+            .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms")),
+    ]
+}
+
+fn legs(call: &Call) -> Vec<Vec<String>> {
+    let row = |leg: &admin::Leg| {
+        vec![
+            call.id.clone(),
+            leg.side.clone(),
+            leg.media.clone(),
+            leg.local.clone(),
+            leg.remote.clone().unwrap_or_else(|| "-".to_owned()),
+            leg.path.clone(),
+            leg.received.to_string(),
+            leg.sent.to_string(),
+            dropped(&leg.dropped),
+        ]
+    };
+    call.legs.iter().map(row).collect()
+}
+
+fn dropped(reasons: &BTreeMap<String, u64>) -> String {
+    if reasons.is_empty() {
+        return "0".to_owned();
+    }
+    reasons
+        .iter()
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

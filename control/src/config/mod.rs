@@ -1,0 +1,242 @@
+//! The one configuration file: read, typed and validated before anything starts.
+//!
+//! A value of these types is valid: nothing downstream checks again. Every error names the file, the key, what was
+//! found, what was expected and how to fix it. `docs/culvert.example.toml` explains every key.
+
+mod check;
+mod error;
+mod file;
+mod value;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use value::{Listen, PortRange, Prefix, Secret, UserPattern};
+
+/// The validated configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Signalling: listeners, registrations, timers, limits.
+    pub sip: Sip,
+    /// Who may register and call, in the order of the file. User names are unique.
+    pub accounts: Vec<Account>,
+    /// The data plane; `None` when no rule needs it.
+    pub relay: Option<Relay>,
+    /// The networks that media is relayed between, one for each interface of the relay.
+    pub networks: Vec<Network>,
+    /// Who may call whom; the first match decides.
+    pub rules: Vec<Rule>,
+    /// Where `culvert status` asks.
+    pub admin_socket: PathBuf,
+}
+
+/// `[sip]`.
+#[derive(Clone, Debug)]
+pub struct Sip {
+    /// Listeners; at least one.
+    pub listen: Vec<Listen>,
+    /// Realm of digest authentication; never empty.
+    pub realm: String,
+    /// Shortest registration that is accepted.
+    pub min_expires: Duration,
+    /// Registration time of a terminal that asks for none.
+    pub default_expires: Duration,
+    /// Longest registration that is granted.
+    pub max_expires: Duration,
+    /// Most contacts of one account at a time.
+    pub contacts_per_account: usize,
+    /// Session interval that we ask for (RFC 4028).
+    pub session_expires: Duration,
+    /// Shortest session interval that we accept.
+    pub min_session_expires: Duration,
+    /// How long a call may ring.
+    pub ring_timeout: Duration,
+    /// How long a graceful stop may take.
+    pub shutdown: Duration,
+    /// Base values of the transaction timers.
+    pub timers: Timers,
+    /// What strangers may make grow.
+    pub limits: Limits,
+}
+
+/// `[sip.timers]`: RFC 3261 section 17.1.1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// Estimate of the round-trip time.
+    pub t1: Duration,
+    /// Longest interval between retransmissions of anything but an INVITE.
+    pub t2: Duration,
+    /// How long a message may linger in the network.
+    pub t4: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+        }
+    }
+}
+
+/// `[sip.limits]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Transactions alive at a time.
+    pub transactions: usize,
+    /// Calls alive at a time.
+    pub calls: usize,
+    /// Messages between the sockets and the core.
+    pub queue: usize,
+    /// Bytes of one SIP message.
+    pub message_bytes: usize,
+    /// TCP connections.
+    pub tcp_connections: usize,
+    /// TCP connections from one address.
+    pub tcp_connections_per_source: usize,
+    /// Silence after which a TCP connection is closed.
+    pub tcp_idle: Duration,
+    /// Failed authentications from one address in a minute.
+    pub authentication_failures_per_minute: u32,
+}
+
+/// `[[account]]`: a terminal that may register and call.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The user part of its address; also its name in digest authentication.
+    pub user: String,
+    /// How it proves itself.
+    pub proof: Proof,
+}
+
+/// How a terminal proves that it is who it says.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// Digest authentication with a password.
+    Password(Secret),
+    /// Digest authentication with MD5 and its hash of user, realm and password.
+    Ha1(Secret),
+    /// None, but its requests must come from one of these networks.
+    Source(Vec<Prefix>),
+}
+
+/// `[relay]`.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    /// Interfaces that the XDP program is attached to; at least one.
+    pub interfaces: Vec<String>,
+    /// In the driver, in the stack, or whichever works.
+    pub mode: RelayMode,
+    /// Media ports, on every network.
+    pub ports: PortRange,
+    /// How long a port rests after its call.
+    pub quarantine: Duration,
+    /// Who may send to a port.
+    pub source: Source,
+    /// Silence of both sides after which a call ends; `None`: never.
+    pub media_timeout: Option<Duration>,
+}
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RelayMode {
+    /// In the driver where it can, else in the network stack.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the network stack.
+    Generic,
+}
+
+/// Who may send media to a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The address and the port of the SDP.
+    Pinned,
+    /// The address of the SDP, any port.
+    LearnPort,
+    /// Whoever sends the first packet that looks right.
+    Learn,
+}
+
+/// `[[network]]`: a network that terminals are reached on.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Its name in logs and status; unique.
+    pub name: String,
+    /// The interface that leads to it; one of the relay's.
+    pub interface: String,
+    /// Our media address there.
+    pub address: IpAddr,
+    /// The address that terminals there are told: [`Network::address`], unless a NAT stands before us.
+    pub advertise: IpAddr,
+}
+
+/// `[[rule]]`: who may call whom, and how media travels.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Pattern of the caller's user part.
+    pub from: UserPattern,
+    /// Pattern of the called user part.
+    pub to: UserPattern,
+    /// How media travels.
+    pub mode: Mode,
+}
+
+/// How the media of a call travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// From terminal to terminal; SDP passes unchanged.
+    Direct,
+    /// Through our data plane; terminals see our address only.
+    Relay,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Direct => "direct",
+            Self::Relay => "relay",
+        })
+    }
+}
+
+impl Config {
+    /// Reads and validates the file, and the password files that it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a file cannot be read, is not TOML of the known keys, or holds a value that cannot work.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            file: path.to_owned(),
+            error,
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Like [`Config::load`], with the text of the file already read. `path` is for messages and relative names.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let parsed = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            file: path.to_owned(),
+            error: Box::new(error),
+        })?;
+        check::validate(path, parsed)
+    }
+
+    /// The rule that decides a call; `None`: the call is not allowed.
+    #[must_use]
+    pub fn rule(&self, from: &str, to: &str) -> Option<&Rule> {
+        self.rules
+            .iter()
+            .find(|rule| rule.from.matches(from) && rule.to.matches(to))
+    }
+}

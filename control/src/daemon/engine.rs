@@ -1,0 +1,197 @@
+//! The one task that owns the signalling core: it waits for whatever happens next, tells the core, and carries out what
+//! the core wants. It never waits for the media plane or for a socket to become writable.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::media::{MediaEvent, MediaPlane};
+use super::status;
+use crate::admin::{self, Question, Reply, Request};
+use crate::config::Config;
+use crate::sip::core::Core;
+use crate::sip::transport::{Arrival, Sockets};
+
+/// Arrivals that are worked off before anything is sent.
+const BATCH: usize = 64;
+
+/// Questions that wait for the core.
+const QUESTIONS: usize = 16;
+
+/// Longest sleep where no timer runs.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// SIGINT and SIGTERM.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The core and its hands.
+pub(super) struct Engine {
+    config: Arc<Config>,
+    core: Core,
+    sockets: Sockets,
+    media: MediaPlane,
+    started: Instant,
+}
+
+impl Engine {
+    pub(super) fn new(config: Arc<Config>, core: Core, sockets: Sockets, media: MediaPlane) -> Self {
+        Self {
+            config,
+            core,
+            sockets,
+            media,
+            started: Instant::now(),
+        }
+    }
+
+    /// Runs until a signal, then until all calls have ended or the time for that is over.
+    pub(super) async fn run(
+        mut self,
+        mut arrivals: mpsc::Receiver<Arrival>,
+        admin: admin::Server,
+        mut signals: Signals,
+    ) {
+        let (questioner, mut questions) = mpsc::channel(QUESTIONS);
+        tokio::spawn(admin.run(questioner));
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut stop_at = None;
+        loop {
+            let due = self.core.next_due().into_iter().chain(stop_at).min();
+            let due = due.unwrap_or_else(|| Instant::now() + IDLE);
+            tokio::select! {
+                count = arrivals.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        // Every listener is gone; only a stop is left.
+                        break;
+                    }
+                    // Three quarters full: what is new is refused until the rest is worked off.
+                    self.core.set_overloaded(arrivals.len() >= arrivals.max_capacity() / 4 * 3);
+                    let now = Instant::now();
+                    for arrival in batch.drain(..) {
+                        self.arrived(now, arrival);
+                    }
+                }
+                Some(event) = self.media.next() => self.media_event(event),
+                Some(question) = questions.recv() => self.answer(question),
+                () = signals.next() => {
+                    if stop_at.is_some() {
+                        // A second signal: at once.
+                        break;
+                    }
+                    tracing::info!("stopping");
+                    let now = Instant::now();
+                    stop_at = Some(now + self.config.sip.shutdown);
+                    self.core.stop(now);
+                }
+                () = tokio::time::sleep_until(due.into()) => {}
+            }
+            self.core.expire(Instant::now());
+            self.carry_out();
+            let is_over =
+                |at: Instant| Instant::now() >= at || (!self.core.is_busy() && self.media.is_at_rest());
+            if stop_at.is_some_and(is_over) {
+                break;
+            }
+        }
+        drop(questions);
+        self.media.stop().await;
+        tracing::info!("stopped");
+    }
+
+    fn arrived(&mut self, now: Instant, arrival: Arrival) {
+        match arrival {
+            Arrival::Message(flow, message) => self.core.message(now, flow, *message),
+            Arrival::Faulty(flow, error) => self.core.faulty(flow, &error),
+            Arrival::Opened(flow, id, sender) => self.sockets.opened(&flow, id, sender),
+            Arrival::Closed(id) => {
+                // Answers to what came before must be handed over before the connection is forgotten.
+                self.carry_out();
+                self.sockets.closed(id);
+            }
+            Arrival::Unsent(transaction) => self.core.unsent(now, transaction),
+        }
+    }
+
+    fn media_event(&mut self, event: MediaEvent) {
+        let now = Instant::now();
+        match event {
+            MediaEvent::Reply(reply) => self.core.media_reply(now, reply),
+            MediaEvent::Silence(id, silence) => self.core.media_silence(now, id, silence),
+            MediaEvent::Done => {}
+        }
+    }
+
+    fn answer(&mut self, (request, answer): Question) {
+        let now = Instant::now();
+        let reply = match request {
+            Request::Hangup { call } => {
+                if self.core.hang_up_by_name(now, &call) {
+                    Reply::HangingUp
+                } else {
+                    Reply::NoSuchCall
+                }
+            }
+            Request::Status => {
+                let mut report = self.core.report(now);
+                for (name, count) in self.sockets.counters().snapshot() {
+                    report.counters.insert(name.to_owned(), count);
+                }
+                let uptime = now.duration_since(self.started);
+                let plane = self.media.plane();
+                tokio::spawn(async move {
+                    let status = status::collect(report, uptime, plane).await;
+                    // The asker may have gone.
+                    let _ = answer.send(Reply::Status(Box::new(status)));
+                });
+                return;
+            }
+        };
+        // The asker may have gone.
+        let _ = answer.send(reply);
+    }
+
+    /// Does what the core wants, until it wants nothing more.
+    fn carry_out(&mut self) {
+        loop {
+            let effects = self.core.take_effects();
+            for request in effects.media {
+                self.media.ask(request);
+            }
+            for id in effects.media_checks {
+                self.media.check(id);
+            }
+            for ended in effects.ended {
+                self.media.end(ended);
+            }
+            if effects.transmits.is_empty() {
+                return;
+            }
+            for transmit in effects.transmits {
+                if let Some(transaction) = self.sockets.send(transmit) {
+                    self.core.unsent(Instant::now(), transaction);
+                }
+            }
+        }
+    }
+}

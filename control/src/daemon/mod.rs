@@ -1,0 +1,70 @@
+//! The daemon: opens what the configuration names, drops what privilege it does not need, runs until a signal, and
+//! leaves nothing behind.
+
+mod engine;
+mod log;
+mod media;
+mod privileges;
+mod status;
+
+use std::sync::Arc;
+
+use crate::admin;
+use crate::config::Config;
+use crate::sip::core::Core;
+use crate::sip::transport::{OpenError, Sockets};
+
+/// Why the daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Privileges are missing, or cannot be dropped.
+    #[error(transparent)]
+    Privileges(#[from] privileges::PrivilegeError),
+    /// The runtime cannot be built.
+    #[error("the runtime cannot start: {0}")]
+    Runtime(std::io::Error),
+    /// Signals cannot be caught.
+    #[error("signals cannot be caught: {0}")]
+    Signals(std::io::Error),
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] OpenError),
+    /// The admin socket cannot be opened.
+    #[error(transparent)]
+    Admin(#[from] admin::ServeError),
+    /// No randomness.
+    #[error("the system has no randomness to give: {0}")]
+    Randomness(getrandom::Error),
+    /// The media plane cannot start.
+    #[error(transparent)]
+    Media(#[from] media::StartError),
+}
+
+/// Runs until SIGINT or SIGTERM, then ends all calls and returns.
+///
+/// # Errors
+/// [`RunError`] when the daemon cannot start; nothing stays open then.
+pub fn run(config: Config) -> Result<(), RunError> {
+    // Capabilities belong to a thread: drop them while there is only this one.
+    privileges::drop_unneeded(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    runtime.block_on(serve(Arc::new(config)))
+}
+
+async fn serve(config: Arc<Config>) -> Result<(), RunError> {
+    let signals = engine::Signals::new().map_err(RunError::Signals)?;
+    let admin = admin::Server::open(&config.admin_socket)?;
+    let media = media::MediaPlane::start(&config).await?;
+    let (sockets, arrivals) = Sockets::open(&config.sip.listen, &config.sip.limits)?;
+    let core = Core::new(Arc::clone(&config)).map_err(RunError::Randomness)?;
+    for listen in &config.sip.listen {
+        tracing::info!(%listen, "listening");
+    }
+    engine::Engine::new(config, core, sockets, media)
+        .run(arrivals, admin, signals)
+        .await;
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Capabilities: what the data plane needs is kept, everything else is dropped.
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+use crate::config::Config;
+
+/// Why privileges are not right.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// The data plane needs more than we have.
+    #[error(
+        "[relay] needs {missing}, which this process does not have; run as root, or grant it: \
+         setcap cap_net_admin,cap_bpf,cap_perfmon+ep /path/to/culvert. A configuration without [relay] needs no privilege"
+    )]
+    Missing {
+        /// The capabilities.
+        missing: String,
+    },
+    /// The system refuses.
+    #[error("capabilities cannot be read or dropped: {0}")]
+    Refused(#[from] caps::errors::CapsError),
+}
+
+/// What the data plane needs: to attach and to change its maps (CAP_BPF; CAP_PERFMON lets the verifier read map values
+/// through pointers), and routes and links (CAP_NET_ADMIN).
+const RELAY: [Capability; 3] = [
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+];
+
+/// Keeps what the configuration needs, in this thread and all that it starts.
+pub(super) fn drop_unneeded(config: &Config) -> Result<(), PrivilegeError> {
+    let mut needed = CapsHashSet::new();
+    if config.relay.is_some() {
+        needed.extend(RELAY);
+        let permitted = caps::read(None, CapSet::Permitted)?;
+        let missing: Vec<String> = needed.difference(&permitted).map(ToString::to_string).collect();
+        if !missing.is_empty() {
+            return Err(PrivilegeError::Missing {
+                missing: missing.join(", "),
+            });
+        }
+    }
+    if config
+        .sip
+        .listen
+        .iter()
+        .any(|listen| listen.address.port() < 1024)
+    {
+        let permitted = caps::read(None, CapSet::Permitted)?;
+        needed.extend(permitted.get(&Capability::CAP_NET_BIND_SERVICE));
+    }
+    caps::set(None, CapSet::Effective, &needed)?;
+    caps::set(None, CapSet::Permitted, &needed)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    Ok(())
+}

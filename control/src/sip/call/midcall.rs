@@ -1,0 +1,436 @@
+//! Requests inside of an established call: BYE, re-INVITE and UPDATE, and what is only passed on.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::fork::translate_response;
+use super::refresh::told;
+use super::translate::{ALLOW, carry_body, copy_headers, warning};
+use super::{Call, MediaOperation, MediaRefusal, Passed, Purpose, Side, Then, Unacknowledged, description};
+use crate::sip::core::Core;
+use crate::sip::dialog::Misfit;
+use crate::sip::message::{HeaderName, Message, Method};
+use crate::sip::transaction::{self, TransactionId};
+use crate::sip::transport::Flow;
+
+impl Core {
+    /// A request with a To tag.
+    pub(in crate::sip) fn in_dialog(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        id: TransactionId,
+        method: &Method,
+        request: Message,
+    ) {
+        let tag = request.to().ok().and_then(|to| to.tag());
+        let known = tag.and_then(|tag| self.tags.get(&tag).copied());
+        let Some((call, side)) = known.filter(|(call, _)| self.calls.contains_key(call)) else {
+            self.counters.count("sip_requests_without_dialog");
+            return self.answer(now, id, &request, 481);
+        };
+        self.with_call(call, |core, call| {
+            core.request_in_call(now, call, side, flow, id, method, request)
+        });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
+    fn request_in_call(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        side: Side,
+        flow: Flow,
+        id: TransactionId,
+        method: &Method,
+        request: Message,
+    ) {
+        if call.is_ringing() {
+            return self.request_while_ringing(now, call, id, method, &request);
+        }
+        let Some(established) = call.established() else {
+            return self.answer(now, id, &request, 481);
+        };
+        match established.dialog(side).receive(flow, &request) {
+            Ok(()) => {}
+            Err(Misfit::OtherDialog) => return self.answer(now, id, &request, 481),
+            Err(Misfit::OutOfOrder) => return self.answer(now, id, &request, 500),
+        }
+        match *method {
+            Method::BYE => {
+                self.answer(now, id, &request, 200);
+                self.hung_up_by(now, call, side);
+            }
+            Method::INVITE | Method::UPDATE => self.renegotiate(now, call, side, id, request),
+            Method::INFO | Method::MESSAGE | Method::OPTIONS | Method::NOTIFY => {
+                let body = request.body.clone();
+                self.pass(now, call, side, id, request, Ok(body));
+            }
+            _ => self.not_allowed(now, id, &request),
+        }
+    }
+
+    fn request_while_ringing(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        id: TransactionId,
+        method: &Method,
+        request: &Message,
+    ) {
+        match *method {
+            // A caller may leave an early dialog with BYE too (RFC 3261 section 15).
+            Method::BYE => {
+                self.answer(now, id, request, 200);
+                self.cancelled(now, call);
+            }
+            Method::PRACK => self.not_allowed(now, id, request),
+            _ => self.answer(now, id, request, 491),
+        }
+    }
+
+    /// A re-INVITE or UPDATE: one at a time (RFC 3261 section 14.2, RFC 3311 section 5.2).
+    fn renegotiate(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        side: Side,
+        id: TransactionId,
+        request: Message,
+    ) {
+        if request.method() == Some(&Method::INVITE) {
+            self.respond(now, id, &Message::response(&request, 100));
+        }
+        if let Err(response) = self.session_is_acceptable(&request) {
+            return self.respond(now, id, &response);
+        }
+        let same_side = call
+            .passed
+            .values()
+            .any(|passed| passed.from == side && is_negotiation(&passed.request));
+        let other_side = call
+            .passed
+            .values()
+            .any(|passed| passed.from != side && is_negotiation(&passed.request));
+        let Some(established) = call.established() else {
+            return;
+        };
+        let ours = established.session(side).under_way || established.session(side.other()).under_way;
+        let waiting = established.unacknowledged.as_ref().map(|waiting| waiting.side);
+        let index = established.branch;
+        if same_side || waiting == Some(side) {
+            let response = self.response(&request, 500).with(HeaderName::RetryAfter, "2");
+            return self.respond(now, id, &response);
+        }
+        if other_side || ours || waiting.is_some() {
+            self.counters.count("calls_glare");
+            return self.answer(now, id, &request, 491);
+        }
+        established.dialog(side).refresh_target(&request);
+        match description(&request) {
+            Some(offer) => {
+                let operation = MediaOperation::Offer {
+                    by: side,
+                    description: offer,
+                };
+                self.negotiate(
+                    now,
+                    call,
+                    index,
+                    operation,
+                    Then::Pass(side, id, Box::new(request)),
+                );
+            }
+            None if request.method() == Some(&Method::UPDATE) => {
+                self.refreshed_by(now, call, side, id, &request)
+            }
+            None => {
+                let body = request.body.clone();
+                self.pass(now, call, side, id, request, Ok(body));
+            }
+        }
+    }
+
+    /// An UPDATE that only says that its sender lives.
+    fn refreshed_by(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        side: Side,
+        id: TransactionId,
+        request: &Message,
+    ) {
+        let call_id = call.id;
+        let Some(established) = call.established() else {
+            return;
+        };
+        let contact = established.dialog(side).contact().clone();
+        let mut old = established.session(side).take_timer();
+        let told = established.session(side).told.take();
+        self.cancel_timer(&mut old);
+        let mut response = Message::response(request, 200)
+            .with(HeaderName::Contact, &contact)
+            .with(HeaderName::Allow, ALLOW);
+        let mut session = self.answer_session_timer(now, call_id, side, request, &mut response);
+        session.told = told;
+        if let Some(established) = call.established() {
+            *established.session(side) = session;
+        }
+        self.respond(now, id, &response);
+    }
+
+    /// Passes a request on to the other side.
+    pub(super) fn pass(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        side: Side,
+        id: TransactionId,
+        request: Message,
+        result: Result<Bytes, MediaRefusal>,
+    ) {
+        let call_id = call.id;
+        let to = side.other();
+        let branch = self.identifiers.branch();
+        let body = match result {
+            Ok(body) => body,
+            Err(refusal) => {
+                let text = warning(call.flow.local(), &refusal.warning);
+                let response = Message::response(&request, refusal.status).with(HeaderName::Warning, text);
+                return self.respond(now, id, &response);
+            }
+        };
+        let Some(method) = request.method().cloned() else {
+            return;
+        };
+        let Some(established) = call.established() else {
+            return self.answer(now, id, &request, 481);
+        };
+        let dialog = established.dialog(to);
+        let mut onward = dialog.request(method, &branch);
+        let flow = dialog.flow();
+        let sequence = onward.cseq().map_or(0, |cseq| cseq.number);
+        copy_headers(&request, &mut onward);
+        carry_body(&request, &mut onward, body);
+        if is_negotiation(&request) {
+            onward.headers.push(HeaderName::Supported, "timer");
+            onward.headers.push(HeaderName::Allow, ALLOW);
+            if let Some(told) = told(&onward) {
+                established.session(to).told = Some(told);
+            }
+        }
+        let purpose = Purpose::Passed(call_id, to);
+        match self
+            .transactions
+            .send(now, flow, onward, purpose, &mut self.effects.transmits)
+        {
+            Some(onward) => {
+                self.transactions.assign(id, Purpose::Received(call_id, side));
+                let passed = Passed {
+                    from: side,
+                    transaction: id,
+                    request,
+                    sequence,
+                    cancelled: false,
+                };
+                call.passed.insert(onward, passed);
+            }
+            None => {
+                let response = self.response(&request, 503).with(HeaderName::RetryAfter, "5");
+                self.respond(now, id, &response);
+            }
+        }
+    }
+
+    /// The other side answers a request that was passed on to it.
+    pub(in crate::sip) fn passed_response(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        side: Side,
+        id: TransactionId,
+        response: Message,
+    ) {
+        let status = response.status_code().unwrap_or_default();
+        let Some(passed) = call.passed.get(&id) else {
+            return self.repeat_ack_of(call, id);
+        };
+        if status < 200 {
+            if passed.cancelled {
+                self.send_cancel_of(now, call, side, id);
+            } else if status > 100 && passed.request.method() == Some(&Method::INVITE) {
+                let mut onward = translate_response(&passed.request, &response);
+                copy_headers(&response, &mut onward);
+                let transaction = passed.transaction;
+                self.respond(now, transaction, &onward);
+            }
+            return;
+        }
+        let offered = description(&passed.request).is_some();
+        let negotiates = is_negotiation(&passed.request);
+        let Some(index) = call.established().map(|established| established.branch) else {
+            return;
+        };
+        if status >= 300 {
+            return self.passed_refused(now, call, side, id, &response);
+        }
+        if negotiates && let Some(established) = call.established() {
+            established.dialog(side).refresh_target(&response);
+            self.refreshed(now, call, side);
+        }
+        match description(&response).filter(|_| negotiates) {
+            Some(answer) if offered => {
+                let operation = MediaOperation::Answer {
+                    by: side,
+                    description: answer,
+                };
+                self.negotiate(now, call, index, operation, Then::Return(id, Box::new(response)));
+            }
+            Some(offer) => {
+                let operation = MediaOperation::Offer {
+                    by: side,
+                    description: offer,
+                };
+                self.negotiate(now, call, index, operation, Then::Return(id, Box::new(response)));
+            }
+            None => {
+                let body = response.body.clone();
+                self.pass_back(now, call, id, &response, Ok(body));
+            }
+        }
+    }
+
+    fn passed_refused(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        side: Side,
+        id: TransactionId,
+        response: &Message,
+    ) {
+        let Some(passed) = call.passed.remove(&id) else {
+            return;
+        };
+        let mut onward = translate_response(&passed.request, response);
+        copy_headers(response, &mut onward);
+        self.respond(now, passed.transaction, &onward);
+        // RFC 3261 section 12.2.1.2: these two end the dialog.
+        if matches!(response.status_code(), Some(408 | 481)) {
+            self.lost(now, call, side, "has forgotten the call");
+        }
+    }
+
+    /// A request that was passed on got no answer.
+    pub(in crate::sip) fn passed_failed(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        side: Side,
+        id: TransactionId,
+        status: u16,
+    ) {
+        let Some(passed) = call.passed.remove(&id) else {
+            return;
+        };
+        self.answer(now, passed.transaction, &passed.request, status);
+        self.lost(now, call, side, "does not answer any more");
+    }
+
+    /// Passes a 2xx back to the side that asked.
+    pub(super) fn pass_back(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        id: TransactionId,
+        response: &Message,
+        result: Result<Bytes, MediaRefusal>,
+    ) {
+        let call_id = call.id;
+        let Some(passed) = call.passed.remove(&id) else {
+            return;
+        };
+        let side = passed.from;
+        let interval = self.config.sip.timers.t1;
+        let Some(established) = call.established() else {
+            return;
+        };
+        let body = match result {
+            Ok(body) => body,
+            Err(refusal) => {
+                let text = warning(established.dialog(side).flow().local(), &refusal.warning);
+                let onward =
+                    Message::response(&passed.request, refusal.status).with(HeaderName::Warning, text);
+                self.respond(now, passed.transaction, &onward);
+                // The other side believes in a session that this side never got.
+                return self.hang_up(now, call, &refusal.warning);
+            }
+        };
+        let mut onward = translate_response(&passed.request, response);
+        copy_headers(response, &mut onward);
+        carry_body(response, &mut onward, body);
+        if is_negotiation(&passed.request) {
+            onward
+                .headers
+                .push(HeaderName::Contact, established.dialog(side).contact());
+            onward.headers.push(HeaderName::Allow, ALLOW);
+            let mut old = established.session(side).take_timer();
+            self.cancel_timer(&mut old);
+            let mut session = self.answer_session_timer(now, call_id, side, &passed.request, &mut onward);
+            session.told = session.told.or_else(|| established.session(side).told.take());
+            *established.session(side) = session;
+        }
+        let is_invite = passed.request.method() == Some(&Method::INVITE);
+        if is_invite {
+            established.unacknowledged = Some(Unacknowledged {
+                side,
+                transaction: passed.transaction,
+                response: onward.clone(),
+                sequence: passed.request.cseq().map_or(0, |cseq| cseq.number),
+                onward: (id, passed.sequence),
+                interval,
+                repeat: None,
+                deadline: None,
+            });
+        }
+        self.respond(now, passed.transaction, &onward);
+        if is_invite {
+            self.await_ack(now, call);
+        }
+    }
+
+    /// A side takes its re-INVITE back.
+    pub(in crate::sip) fn cancel_passed(&mut self, now: Instant, call: &mut Call, side: Side) {
+        let is_pending =
+            |passed: &&mut Passed| passed.from == side && passed.request.method() == Some(&Method::INVITE);
+        let mut onward = None;
+        for (id, passed) in &mut call.passed {
+            if is_pending(&passed) {
+                passed.cancelled = true;
+                onward = Some(*id);
+            }
+        }
+        if let Some(id) = onward.filter(|id| self.transactions.is_proceeding(*id)) {
+            self.send_cancel_of(now, call, side.other(), id);
+        }
+    }
+
+    fn send_cancel_of(&mut self, now: Instant, call: &mut Call, to: Side, id: TransactionId) {
+        let Some(cancel) = self.transactions.invite(id).and_then(transaction::cancel) else {
+            return;
+        };
+        let Some(flow) = call
+            .established()
+            .map(|established| established.dialog(to).flow())
+        else {
+            return;
+        };
+        self.transactions
+            .send(now, flow, cancel, Purpose::Farewell, &mut self.effects.transmits);
+    }
+}
+
+/// Whether a request may change the session.
+fn is_negotiation(request: &Message) -> bool {
+    matches!(request.method(), Some(&Method::INVITE | &Method::UPDATE))
+}
