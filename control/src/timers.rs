@@ -19,20 +19,14 @@ pub struct TimerQueue<K> {
 
 impl<K> Default for TimerQueue<K> {
     fn default() -> Self {
-        Self {
-            due: BTreeMap::new(),
-            next: 0,
-        }
+        Self { due: BTreeMap::new(), next: 0 }
     }
 }
 
 impl<K> TimerQueue<K> {
     /// Starts a timer. Timers due at the same instant fire in the order in which they were set.
     pub fn set(&mut self, at: Instant, key: K) -> TimerHandle {
-        let handle = TimerHandle {
-            at,
-            number: self.next,
-        };
+        let handle = TimerHandle { at, number: self.next };
         self.next += 1;
         self.due.insert(handle, key);
         handle

@@ -42,14 +42,9 @@ pub enum AskError {
 /// # Errors
 /// [`AskError`] when the daemon cannot be reached or does not answer sensibly.
 pub fn ask(socket: &Path, request: &Request) -> Result<Reply, AskError> {
-    let line = exchange(socket, request).map_err(|error| AskError::Unreachable {
-        socket: socket.to_owned(),
-        error,
-    })?;
-    serde_json::from_str(&line).map_err(|error| AskError::Answer {
-        socket: socket.to_owned(),
-        error,
-    })
+    let line = exchange(socket, request)
+        .map_err(|error| AskError::Unreachable { socket: socket.to_owned(), error })?;
+    serde_json::from_str(&line).map_err(|error| AskError::Answer { socket: socket.to_owned(), error })
 }
 
 fn exchange(socket: &Path, request: &Request) -> io::Result<String> {

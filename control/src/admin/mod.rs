@@ -8,5 +8,5 @@ mod protocol;
 mod server;
 
 pub use client::{AskError, ask};
-pub use protocol::{Call, Interface, Leg, Ports, Registration, Relay, Reply, Request, Status};
+pub use protocol::{Call, Interface, Leg, PortPairs, Registration, Relay, Reply, Request, Status};
 pub use server::{Question, ServeError, Server};

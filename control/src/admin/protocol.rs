@@ -58,9 +58,9 @@ pub struct Status {
 pub struct Relay {
     /// Where the XDP program is attached.
     pub interfaces: Vec<Interface>,
-    /// The pools of media ports, one for each network.
-    pub ports: Vec<Ports>,
-    /// Verdicts of the program that belong to no leg, by name.
+    /// The pool of media ports, over all networks.
+    pub port_pairs: PortPairs,
+    /// What the XDP program counted over all legs, by name: forwarded, dropped, left to the kernel.
     pub counters: BTreeMap<String, u64>,
 }
 
@@ -75,16 +75,14 @@ pub struct Interface {
     pub reason: String,
 }
 
-/// A pool of media ports.
+/// Pairs of media ports (RTP and RTCP), over all networks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Ports {
-    /// The network.
-    pub network: String,
-    /// Ports in calls.
-    pub used: usize,
-    /// Ports that rest after a call.
+pub struct PortPairs {
+    /// In calls.
+    pub in_use: usize,
+    /// Resting after a call.
     pub resting: usize,
-    /// Ports that a call may have.
+    /// Free for a call.
     pub free: usize,
 }
 
@@ -127,12 +125,16 @@ pub struct Call {
 pub struct Leg {
     /// `caller` or `called`.
     pub side: String,
-    /// Which medium of the SDP, and what of it: `audio rtp`, `video rtcp`.
-    pub media: String,
+    /// Which medium of the session description, counted from 0.
+    pub medium: usize,
+    /// What of it: `rtp`, `rtcp`, or `rtp+rtcp` on one port.
+    pub kind: String,
     /// Our address and port.
     pub local: String,
     /// Where media is sent; `null` while unknown.
     pub remote: Option<String>,
+    /// From where media is admitted; `null` while that is to be learned.
+    pub source: Option<String>,
     /// Who forwards: `xdp`.
     pub path: String,
     /// Packets that arrived from this side.
@@ -145,6 +147,6 @@ pub struct Leg {
     pub sent_bytes: u64,
     /// Packets from this side that were dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Seconds since the last packet from this side; `null` if there was none.
-    pub idle_seconds: Option<f64>,
+    /// Seconds since the last packet from this side, or since the leg exists.
+    pub idle_seconds: f64,
 }

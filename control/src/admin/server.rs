@@ -59,18 +59,12 @@ impl Server {
     /// # Errors
     /// [`ServeError`] when a daemon answers there already, or the system refuses.
     pub fn open(socket: &Path) -> Result<Self, ServeError> {
-        let refused = |error| ServeError::Refused {
-            socket: socket.to_owned(),
-            error,
-        };
+        let refused = |error| ServeError::Refused { socket: socket.to_owned(), error };
         if std::os::unix::net::UnixStream::connect(socket).is_ok() {
-            return Err(ServeError::InUse {
-                socket: socket.to_owned(),
-            });
+            return Err(ServeError::InUse { socket: socket.to_owned() });
         }
-        if let Some(folder) = socket
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        if let Some(folder) =
+            socket.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
         {
             std::fs::create_dir(folder).map_err(refused)?;
             std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(refused)?;
@@ -86,10 +80,7 @@ impl Server {
             Err(_) => {}
         }
         let listener = UnixListener::bind(socket).map_err(refused)?;
-        let server = Self {
-            listener,
-            socket: socket.to_owned(),
-        };
+        let server = Self { listener, socket: socket.to_owned() };
         // Between bind and this line the umask decides; the folder above is ours alone.
         std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).map_err(refused)?;
         Ok(server)
@@ -131,22 +122,15 @@ impl Drop for Server {
 async fn exchange(stream: UnixStream, questions: mpsc::Sender<Question>) -> io::Result<()> {
     let (reading, mut writing) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(reading.take(LONGEST_REQUEST))
-        .read_line(&mut line)
-        .await?;
+    BufReader::new(reading.take(LONGEST_REQUEST)).read_line(&mut line).await?;
     let reply = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
             let (answer, answered) = oneshot::channel();
             let stopping = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the daemon is stopping");
-            questions
-                .send((request, answer))
-                .await
-                .map_err(|_| stopping(()))?;
+            questions.send((request, answer)).await.map_err(|_| stopping(()))?;
             answered.await.map_err(|_| stopping(()))?
         }
-        Err(error) => Reply::Invalid {
-            message: error.to_string(),
-        },
+        Err(error) => Reply::Invalid { message: error.to_string() },
     };
     let mut line = serde_json::to_vec(&reply)?;
     line.push(b'\n');

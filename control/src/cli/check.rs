@@ -40,24 +40,15 @@ fn describe(config: &Config) -> String {
     match &config.relay {
         Some(relay) => {
             let (first, last) = (relay.ports.first, relay.ports.last);
-            lines.push(format!(
-                "relay       on {}, ports {first}-{last}",
-                relay.interfaces.join(", ")
-            ));
+            lines.push(format!("relay       on {}, ports {first}-{last}", relay.interfaces.join(", ")));
         }
         None => lines.push("relay       none: signalling only, no privilege needed".to_owned()),
     }
     for network in &config.networks {
-        lines.push(format!(
-            "network     {}: {} on {}",
-            network.name, network.address, network.interface
-        ));
+        lines.push(format!("network     {}: {} on {}", network.name, network.address, network.interface));
     }
     for rule in &config.rules {
-        lines.push(format!(
-            "rule        {} may call {}, media {}",
-            rule.from, rule.to, rule.mode
-        ));
+        lines.push(format!("rule        {} may call {}, media {}", rule.from, rule.to, rule.mode));
     }
     if config.rules.is_empty() {
         lines.push("rule        none: every call will be refused with 403; add [[rule]]".to_owned());

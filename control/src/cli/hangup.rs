@@ -22,18 +22,10 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(socket) => socket,
         Err(error) => return super::bad_configuration(&error),
     };
-    match admin::ask(
-        &socket,
-        &Request::Hangup {
-            call: arguments.call.clone(),
-        },
-    ) {
+    match admin::ask(&socket, &Request::Hangup { call: arguments.call.clone() }) {
         Ok(Reply::HangingUp) => Exit::Success,
         Ok(Reply::NoSuchCall) => {
-            super::complain(format_args!(
-                "no call {}; `culvert status` lists the calls",
-                arguments.call
-            ));
+            super::complain(format_args!("no call {}; `culvert status` lists the calls", arguments.call));
             Exit::NoSuchCall
         }
         Ok(other) => {

@@ -30,9 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(arguments.log.clone())
-        .with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(arguments.log.clone()).with_writer(std::io::stderr);
     if arguments.log_json {
         log.json().init();
     } else {

@@ -52,10 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 fn describe(status: &Status) -> String {
     let mut sections = vec![
-        format!(
-            "culvert {}, running for {:.0} s\n",
-            status.version, status.uptime_seconds
-        ),
+        format!("culvert {}, running for {:.0} s\n", status.version, status.uptime_seconds),
         relay(status),
     ];
     let rows: Vec<_> = status
@@ -73,20 +70,12 @@ fn describe(status: &Status) -> String {
         .collect();
     sections.push(render(&["registered", "source", "contact", "expires in"], &rows));
     let rows: Vec<_> = status.calls.iter().map(call).collect();
-    sections.push(render(
-        &["call", "from", "to", "mode", "state", "age", "set-up"],
-        &rows,
-    ));
+    sections.push(render(&["call", "from", "to", "mode", "state", "age", "set-up"], &rows));
     let rows: Vec<_> = status.calls.iter().flat_map(legs).collect();
-    let heading = [
-        "call", "side", "media", "local", "remote", "path", "received", "sent", "dropped",
-    ];
+    let heading = ["call", "side", "media", "local", "remote", "path", "received", "sent", "dropped"];
     sections.push(render(&heading, &rows));
-    let rows: Vec<_> = status
-        .counters
-        .iter()
-        .map(|(name, count)| vec![name.clone(), count.to_string()])
-        .collect();
+    let rows: Vec<_> =
+        status.counters.iter().map(|(name, count)| vec![name.clone(), count.to_string()]).collect();
     sections.push(render(&["counter", "count"], &rows));
     sections.retain(|section| !section.is_empty());
     sections.join("\n")
@@ -99,29 +88,14 @@ fn relay(status: &Status) -> String {
     let rows: Vec<_> = relay
         .interfaces
         .iter()
-        .map(|interface| {
-            vec![
-                interface.name.clone(),
-                interface.mode.clone(),
-                interface.reason.clone(),
-            ]
-        })
+        .map(|interface| vec![interface.name.clone(), interface.mode.clone(), interface.reason.clone()])
         .collect();
     let mut text = render(&["interface", "XDP mode", "why"], &rows);
-    let rows: Vec<_> = relay
-        .ports
-        .iter()
-        .map(|pool| {
-            vec![
-                pool.network.clone(),
-                pool.used.to_string(),
-                pool.resting.to_string(),
-                pool.free.to_string(),
-            ]
-        })
-        .collect();
-    text.push('\n');
-    text.push_str(&render(&["ports of network", "used", "resting", "free"], &rows));
+    let pairs = &relay.port_pairs;
+    text.push_str(&format!(
+        "\nmedia port pairs: {} in use, {} resting, {} free\n",
+        pairs.in_use, pairs.resting, pairs.free
+    ));
     text
 }
 
@@ -133,8 +107,7 @@ fn call(call: &Call) -> Vec<String> {
         call.mode.to_string(),
         call.state.clone(),
         format!("{:.0} s", call.age_seconds),
-        call.setup_ms
-            .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms")),
+        call.setup_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms")),
     ]
 }
 
@@ -143,7 +116,7 @@ fn legs(call: &Call) -> Vec<Vec<String>> {
         vec![
             call.id.clone(),
             leg.side.clone(),
-            leg.media.clone(),
+            format!("{} {}", leg.medium, leg.kind),
             leg.local.clone(),
             leg.remote.clone().unwrap_or_else(|| "-".to_owned()),
             leg.path.clone(),
@@ -159,9 +132,5 @@ fn dropped(reasons: &BTreeMap<String, u64>) -> String {
     if reasons.is_empty() {
         return "0".to_owned();
     }
-    reasons
-        .iter()
-        .map(|(reason, count)| format!("{reason} {count}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
 }

@@ -21,14 +21,7 @@ pub(super) fn validate(path: &Path, file: file::File) -> Result<Config, ConfigEr
     let relay = file.relay.map(|relay| checker.relay(relay)).transpose()?;
     let networks = checker.networks(file.networks, relay.as_ref())?;
     let rules = checker.rules(file.rules, relay.is_some())?;
-    Ok(Config {
-        sip,
-        accounts,
-        relay,
-        networks,
-        rules,
-        admin_socket: file.admin.socket,
-    })
+    Ok(Config { sip, accounts, relay, networks, rules, admin_socket: file.admin.socket })
 }
 
 struct Checker<'a> {
@@ -54,18 +47,11 @@ impl Checker<'_> {
         for (index, listen) in sip.listen.iter().enumerate() {
             if sip.listen.iter().skip(index + 1).any(|other| other == listen) {
                 let found = format!("\"{listen}\" twice");
-                return self.fail(
-                    "sip.listen",
-                    &found,
-                    "each listener once",
-                    "Remove one of the two.",
-                );
+                return self.fail("sip.listen", &found, "each listener once", "Remove one of the two.");
             }
         }
-        let realm_is_plain = sip
-            .realm
-            .bytes()
-            .all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\');
+        let realm_is_plain =
+            sip.realm.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\');
         if sip.realm.trim().is_empty() || !realm_is_plain {
             let found = format!("{:?}", sip.realm);
             let expected = "printable ASCII without quotes or backslashes";
@@ -95,12 +81,7 @@ impl Checker<'_> {
         if min == 0 || min > default || default > max {
             let found = format!("min_expires = {min}, default_expires = {default}, max_expires = {max}");
             let expected = "1 <= min_expires <= default_expires <= max_expires";
-            return self.fail(
-                "sip.default_expires",
-                &found,
-                expected,
-                "Put the three values in order.",
-            );
+            return self.fail("sip.default_expires", &found, expected, "Put the three values in order.");
         }
         if sip.min_session_expires < MIN_SESSION_SECONDS {
             let found = sip.min_session_expires.to_string();
@@ -117,10 +98,8 @@ impl Checker<'_> {
 
     fn timers(&self, timers: &file::Timers) -> Result<Timers, ConfigError> {
         if timers.t1_ms == 0 || timers.t1_ms > timers.t2_ms || timers.t4_ms == 0 {
-            let found = format!(
-                "t1_ms = {}, t2_ms = {}, t4_ms = {}",
-                timers.t1_ms, timers.t2_ms, timers.t4_ms
-            );
+            let found =
+                format!("t1_ms = {}, t2_ms = {}, t4_ms = {}", timers.t1_ms, timers.t2_ms, timers.t4_ms);
             let fix = "Remove the table [sip.timers] to have the values of RFC 3261.";
             return self.fail("sip.timers", &found, "1 <= t1_ms <= t2_ms and 1 <= t4_ms", fix);
         }
@@ -136,10 +115,7 @@ impl Checker<'_> {
         self.positive("sip.limits.calls", limits.calls)?;
         self.positive("sip.limits.queue", limits.queue)?;
         self.positive("sip.limits.tcp_connections", limits.tcp_connections)?;
-        self.positive(
-            "sip.limits.tcp_connections_per_source",
-            limits.tcp_connections_per_source,
-        )?;
+        self.positive("sip.limits.tcp_connections_per_source", limits.tcp_connections_per_source)?;
         self.positive("sip.limits.tcp_idle_seconds", limits.tcp_idle_seconds as usize)?;
         let failures = limits.authentication_failures_per_minute;
         self.positive("sip.limits.authentication_failures_per_minute", failures as usize)?;
@@ -189,10 +165,7 @@ impl Checker<'_> {
                 );
             }
             let proof = self.proof(&key, &account)?;
-            valid.push(Account {
-                user: account.user,
-                proof,
-            });
+            valid.push(Account { user: account.user, proof });
         }
         Ok(valid)
     }
@@ -225,11 +198,7 @@ impl Checker<'_> {
             return self.fail(&format!("{key}.from"), "from", "no from beside a password", fix);
         }
         if secrets != 1 {
-            let found = if secrets == 0 {
-                "none of them"
-            } else {
-                "more than one of them"
-            };
+            let found = if secrets == 0 { "none of them" } else { "more than one of them" };
             let expected = "one of password, password_file, ha1";
             let fix =
                 "There is no default password. A terminal that has none: authenticate = \"never\" with from.";
@@ -242,10 +211,7 @@ impl Checker<'_> {
             Some(name) => (format!("{key}.password_file"), self.password_file(key, name)?),
             None => (
                 format!("{key}.password"),
-                account
-                    .password
-                    .clone()
-                    .unwrap_or_else(|| Secret::new(String::new())),
+                account.password.clone().unwrap_or_else(|| Secret::new(String::new())),
             ),
         };
         let length = password.reveal().chars().count();
@@ -268,10 +234,7 @@ impl Checker<'_> {
 
     fn password_file(&self, key: &str, name: &Path) -> Result<Secret, ConfigError> {
         let key = format!("{key}.password_file");
-        let name = self
-            .path
-            .parent()
-            .map_or_else(|| name.to_owned(), |folder| folder.join(name));
+        let name = self.path.parent().map_or_else(|| name.to_owned(), |folder| folder.join(name));
         let shown = name.display();
         let read = std::fs::metadata(&name).and_then(|facts| Ok((facts, std::fs::read_to_string(&name)?)));
         let (facts, text) = match read {
@@ -307,12 +270,7 @@ impl Checker<'_> {
         let mut seen = HashSet::new();
         if let Some(twice) = relay.interfaces.iter().find(|name| !seen.insert(name.as_str())) {
             let found = format!("\"{twice}\" twice");
-            return self.fail(
-                "relay.interfaces",
-                &found,
-                "each interface once",
-                "Remove one of the two.",
-            );
+            return self.fail("relay.interfaces", &found, "each interface once", "Remove one of the two.");
         }
         Ok(Relay {
             interfaces: relay.interfaces,
@@ -358,12 +316,7 @@ impl Checker<'_> {
             let advertise = network.advertise.unwrap_or(network.address);
             if network.address.is_unspecified() || advertise.is_unspecified() {
                 let fix = "Write the address that terminals send media to.";
-                return self.fail(
-                    &format!("{key}.address"),
-                    "an unspecified address",
-                    "a concrete one",
-                    fix,
-                );
+                return self.fail(&format!("{key}.address"), "an unspecified address", "a concrete one", fix);
             }
             valid.push(Network {
                 name: network.name,
@@ -372,19 +325,12 @@ impl Checker<'_> {
                 advertise,
             });
         }
-        let lonely = relay
-            .interfaces
-            .iter()
-            .find(|name| !valid.iter().any(|network| &network.interface == *name));
+        let lonely =
+            relay.interfaces.iter().find(|name| !valid.iter().any(|network| &network.interface == *name));
         if let Some(interface) = lonely {
             let found = format!("no network on \"{interface}\"");
             let fix = format!("Add [[network]] with name, interface = \"{interface}\" and address.");
-            return self.fail(
-                "network",
-                &found,
-                "a network for each interface of the relay",
-                &fix,
-            );
+            return self.fail("network", &found, "a network for each interface of the relay", &fix);
         }
         Ok(valid)
     }
@@ -401,14 +347,7 @@ impl Checker<'_> {
                 );
             }
         }
-        Ok(rules
-            .into_iter()
-            .map(|rule| Rule {
-                from: rule.from,
-                to: rule.to,
-                mode: rule.mode,
-            })
-            .collect())
+        Ok(rules.into_iter().map(|rule| Rule { from: rule.from, to: rule.to, mode: rule.mode }).collect())
     }
 }
 

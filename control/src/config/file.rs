@@ -60,11 +60,7 @@ pub(super) struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self {
-            t1_ms: 500,
-            t2_ms: 4_000,
-            t4_ms: 5_000,
-        }
+        Self { t1_ms: 500, t2_ms: 4_000, t4_ms: 5_000 }
     }
 }
 
@@ -157,9 +153,7 @@ pub(super) struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self {
-            socket: PathBuf::from("/run/culvert/admin.sock"),
-        }
+        Self { socket: PathBuf::from("/run/culvert/admin.sock") }
     }
 }
 
@@ -195,10 +189,7 @@ mod default {
         RelayMode::Auto
     }
     pub(super) fn ports() -> PortRange {
-        PortRange {
-            first: 30_000,
-            last: 39_999,
-        }
+        PortRange { first: 30_000, last: 39_999 }
     }
     pub(super) fn quarantine_seconds() -> u32 {
         30

@@ -74,11 +74,7 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self {
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
-        }
+        Self { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
     }
 }
 
@@ -213,10 +209,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] when a file cannot be read, is not TOML of the known keys, or holds a value that cannot work.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-            file: path.to_owned(),
-            error,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { file: path.to_owned(), error })?;
         Self::parse(path, &text)
     }
 
@@ -225,18 +219,14 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let parsed = toml::from_str(text).map_err(|error| ConfigError::Syntax {
-            file: path.to_owned(),
-            error: Box::new(error),
-        })?;
+        let parsed = toml::from_str(text)
+            .map_err(|error| ConfigError::Syntax { file: path.to_owned(), error: Box::new(error) })?;
         check::validate(path, parsed)
     }
 
     /// The rule that decides a call; `None`: the call is not allowed.
     #[must_use]
     pub fn rule(&self, from: &str, to: &str) -> Option<&Rule> {
-        self.rules
-            .iter()
-            .find(|rule| rule.from.matches(from) && rule.to.matches(to))
+        self.rules.iter().find(|rule| rule.from.matches(from) && rule.to.matches(to))
     }
 }

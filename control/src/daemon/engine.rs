@@ -31,10 +31,7 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     async fn next(&mut self) {
@@ -56,13 +53,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(config: Arc<Config>, core: Core, sockets: Sockets, media: MediaPlane) -> Self {
-        Self {
-            config,
-            core,
-            sockets,
-            media,
-            started: Instant::now(),
-        }
+        Self { config, core, sockets, media, started: Instant::now() }
     }
 
     /// Runs until a signal, then until all calls have ended or the time for that is over.
@@ -136,7 +127,7 @@ impl Engine {
     fn media_event(&mut self, event: MediaEvent) {
         let now = Instant::now();
         match event {
-            MediaEvent::Reply(reply) => self.core.media_reply(now, reply),
+            MediaEvent::Reply(reply, _) => self.core.media_reply(now, reply),
             MediaEvent::Silence(id, silence) => self.core.media_silence(now, id, silence),
             MediaEvent::Done => {}
         }
@@ -159,8 +150,10 @@ impl Engine {
                 }
                 let uptime = now.duration_since(self.started);
                 let plane = self.media.plane();
+                let media = report.calls.iter().map(|(_, media)| *media);
+                let sessions = media.map(|media| self.media.session(media?)).collect();
                 tokio::spawn(async move {
-                    let status = status::collect(report, uptime, plane).await;
+                    let status = status::collect(report, sessions, uptime, plane).await;
                     // The asker may have gone.
                     let _ = answer.send(Reply::Status(Box::new(status)));
                 });

@@ -1,10 +1,11 @@
 //! The log line of a call: one, at its end, with everything that is asked first when somebody complains.
 
-use crate::session::SessionReport;
+use super::media::Session;
+use crate::session::{LegReport, SessionReport};
 use crate::sip::call::CallRecord;
 
 /// Logs a call that has ended.
-pub(super) fn ended(record: &CallRecord, media: Option<&SessionReport>) {
+pub(super) fn ended(record: &CallRecord, media: Option<&(Session, SessionReport)>) {
     let setup_ms = record.setup.map(|setup| setup.as_secs_f64() * 1_000.0);
     let seconds = record.duration.map(|duration| duration.as_secs_f64());
     tracing::info!(
@@ -21,15 +22,14 @@ pub(super) fn ended(record: &CallRecord, media: Option<&SessionReport>) {
     );
 }
 
-/// `caller:0:rtp received=250 sent=250 dropped=0`, for each leg.
-fn legs(report: &SessionReport) -> String {
-    let leg = |leg: &crate::session::LegReport| {
-        let dropped: u64 = leg.statistics.dropped.iter().map(|(_, count)| count).sum();
-        format!(
-            "{:?}:{}:{:?} received={} sent={} dropped={dropped}",
-            leg.side, leg.medium, leg.kind, leg.statistics.received, leg.statistics.sent
-        )
-        .to_ascii_lowercase()
+/// `caller 0 rtp: received 250 sent 250 dropped 0`, for each leg.
+fn legs((session, report): &(Session, SessionReport)) -> String {
+    let leg = |leg: &LegReport| {
+        let counted = &leg.statistics;
+        let dropped: u64 = counted.dropped.iter().map(|(_, count)| count).sum();
+        let (side, kind) = (session.name(leg.side), format!("{:?}", leg.kind).to_ascii_lowercase());
+        let (received, sent) = (counted.received, counted.sent);
+        format!("{side} {} {kind}: received {received} sent {sent} dropped {dropped}", leg.medium)
     };
     report.legs.iter().map(leg).collect::<Vec<_>>().join(", ")
 }

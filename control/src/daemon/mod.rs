@@ -47,10 +47,8 @@ pub enum RunError {
 pub fn run(config: Config) -> Result<(), RunError> {
     // Capabilities belong to a thread: drop them while there is only this one.
     privileges::drop_unneeded(&config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(RunError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime)?;
     runtime.block_on(serve(Arc::new(config)))
 }
 
@@ -63,8 +61,6 @@ async fn serve(config: Arc<Config>) -> Result<(), RunError> {
     for listen in &config.sip.listen {
         tracing::info!(%listen, "listening");
     }
-    engine::Engine::new(config, core, sockets, media)
-        .run(arrivals, admin, signals)
-        .await;
+    engine::Engine::new(config, core, sockets, media).run(arrivals, admin, signals).await;
     Ok(())
 }

@@ -23,11 +23,7 @@ pub enum PrivilegeError {
 
 /// What the data plane needs: to attach and to change its maps (CAP_BPF; CAP_PERFMON lets the verifier read map values
 /// through pointers), and routes and links (CAP_NET_ADMIN).
-const RELAY: [Capability; 3] = [
-    Capability::CAP_NET_ADMIN,
-    Capability::CAP_BPF,
-    Capability::CAP_PERFMON,
-];
+const RELAY: [Capability; 3] = [Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON];
 
 /// Keeps what the configuration needs, in this thread and all that it starts.
 pub(super) fn drop_unneeded(config: &Config) -> Result<(), PrivilegeError> {
@@ -37,17 +33,10 @@ pub(super) fn drop_unneeded(config: &Config) -> Result<(), PrivilegeError> {
         let permitted = caps::read(None, CapSet::Permitted)?;
         let missing: Vec<String> = needed.difference(&permitted).map(ToString::to_string).collect();
         if !missing.is_empty() {
-            return Err(PrivilegeError::Missing {
-                missing: missing.join(", "),
-            });
+            return Err(PrivilegeError::Missing { missing: missing.join(", ") });
         }
     }
-    if config
-        .sip
-        .listen
-        .iter()
-        .any(|listen| listen.address.port() < 1024)
-    {
+    if config.sip.listen.iter().any(|listen| listen.address.port() < 1024) {
         let permitted = caps::read(None, CapSet::Permitted)?;
         needed.extend(permitted.get(&Capability::CAP_NET_BIND_SERVICE));
     }

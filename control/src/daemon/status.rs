@@ -1,17 +1,81 @@
-//! The answer to `culvert status`.
+//! The answer to `culvert status`: what the core reports, with the legs and interfaces of the media plane.
 
 use std::time::Duration;
 
-use crate::admin::Status;
+use relay_user::MediaKind;
+
+use super::media::{Plane, Session};
+use crate::admin::{Call, Interface, Leg, PortPairs, Relay, Status};
+use crate::session::LegReport;
 use crate::sip::core::Report;
 
-pub(super) async fn collect(report: Report, uptime: Duration, _plane: ()) -> Status {
+/// Puts the answer together. `sessions` are the media sessions of the reported calls, in their order.
+pub(super) async fn collect(
+    report: Report,
+    sessions: Vec<Option<Session>>,
+    uptime: Duration,
+    plane: Option<Plane>,
+) -> Status {
+    let mut calls = Vec::with_capacity(report.calls.len());
+    for ((mut call, _), session) in report.calls.into_iter().zip(sessions) {
+        if let (Some(plane), Some(session)) = (&plane, session) {
+            add_legs(&mut call, plane, session).await;
+        }
+        calls.push(call);
+    }
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_seconds: uptime.as_secs_f64(),
-        relay: None,
+        relay: plane.as_ref().map(relay),
         registrations: report.registrations,
-        calls: report.calls.into_iter().map(|(call, _)| call).collect(),
+        calls,
         counters: report.counters,
+    }
+}
+
+async fn add_legs(call: &mut Call, plane: &Plane, session: Session) {
+    let Some(report) = plane.sessions.statistics(session.id).await else { return };
+    call.legs = report.legs.iter().map(|leg| describe(leg, session)).collect();
+}
+
+fn describe(leg: &LegReport, session: Session) -> Leg {
+    let counted = &leg.statistics;
+    Leg {
+        side: session.name(leg.side).to_string(),
+        medium: leg.medium,
+        kind: match leg.kind {
+            MediaKind::Rtp => "rtp",
+            MediaKind::Rtcp => "rtcp",
+            MediaKind::Muxed => "rtp+rtcp",
+        }
+        .to_owned(),
+        local: leg.local.to_string(),
+        remote: counted.remote.map(|remote| remote.to_string()),
+        source: counted.source.map(|source| source.to_string()),
+        path: counted.path.to_string(),
+        received: counted.received,
+        received_bytes: counted.received_bytes,
+        sent: counted.sent,
+        sent_bytes: counted.sent_bytes,
+        dropped: counted.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+        idle_seconds: counted.idle.as_secs_f64(),
+    }
+}
+
+fn relay(plane: &Plane) -> Relay {
+    let ports = plane.sessions.ports();
+    Relay {
+        interfaces: plane
+            .relay
+            .interfaces()
+            .iter()
+            .map(|interface| Interface {
+                name: interface.name.clone(),
+                mode: interface.mode.to_string(),
+                reason: interface.reason.clone(),
+            })
+            .collect(),
+        port_pairs: PortPairs { in_use: ports.in_use, resting: ports.quarantined, free: ports.free },
+        counters: plane.relay.counters().into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
     }
 }

@@ -19,10 +19,7 @@ impl Identifiers {
     pub fn new() -> Result<Self, getrandom::Error> {
         let mut key = [0; 64];
         getrandom::fill(&mut key)?;
-        Ok(Self {
-            keyed: Hmac::<Sha256>::new(&key.into()),
-            next: 0,
-        })
+        Ok(Self { keyed: Hmac::<Sha256>::new(&key.into()), next: 0 })
     }
 
     /// A token of 16 hexadecimal digits.

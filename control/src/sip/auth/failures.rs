@@ -26,10 +26,7 @@ struct Window {
 
 impl Failures {
     pub(super) fn new(limit: u32) -> Self {
-        Self {
-            limit,
-            by_source: HashMap::new(),
-        }
+        Self { limit, by_source: HashMap::new() }
     }
 
     /// Whether the address has failed too often within the last minute.
@@ -42,16 +39,12 @@ impl Failures {
     /// One more failure.
     pub(super) fn note(&mut self, now: Instant, source: IpAddr) {
         if self.by_source.len() >= ADDRESSES {
-            self.by_source
-                .retain(|_, window| now.duration_since(window.since) < WINDOW);
+            self.by_source.retain(|_, window| now.duration_since(window.since) < WINDOW);
         }
         if self.by_source.len() >= ADDRESSES {
             self.by_source.clear();
         }
-        let window = self
-            .by_source
-            .entry(source)
-            .or_insert(Window { since: now, count: 0 });
+        let window = self.by_source.entry(source).or_insert(Window { since: now, count: 0 });
         if now.duration_since(window.since) >= WINDOW {
             *window = Window { since: now, count: 0 };
         }

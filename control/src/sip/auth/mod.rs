@@ -73,10 +73,7 @@ impl Authenticator {
     /// # Errors
     /// The system has no randomness to give.
     pub fn new(config: &Config) -> Result<Self, getrandom::Error> {
-        let accounts = config
-            .accounts
-            .iter()
-            .map(|account| (account.user.clone(), account.proof.clone()));
+        let accounts = config.accounts.iter().map(|account| (account.user.clone(), account.proof.clone()));
         Ok(Self {
             accounts: accounts.collect(),
             digest: Digest::new(&config.sip.realm, NonceOptions::default(), Instant::now())?,
@@ -107,23 +104,14 @@ impl Authenticator {
         };
         let method = request.method().cloned().unwrap_or(Method::REGISTER);
         let accounts = &self.accounts;
-        let verdict = self
-            .digest
-            .check(&fields, &method, |user| account(accounts.get(user)?), now);
+        let verdict = self.digest.check(&fields, &method, |user| account(accounts.get(user)?), now);
         match verdict {
             Verdict::Accepted { user: proven } if proven == user => Outcome::Accepted,
             Verdict::Accepted { .. } => Outcome::Refused("these credentials are for another account"),
             Verdict::Challenge { stale } => {
-                let offered = self
-                    .accounts
-                    .get(user)
-                    .and_then(account)
-                    .map(|account| account.algorithms);
+                let offered = self.accounts.get(user).and_then(account).map(|account| account.algorithms);
                 // An unknown account is challenged like a known one, so that names cannot be tried out.
-                Outcome::Challenge {
-                    algorithms: offered.unwrap_or_else(|| ALGORITHMS.to_vec()),
-                    stale,
-                }
+                Outcome::Challenge { algorithms: offered.unwrap_or_else(|| ALGORITHMS.to_vec()), stale }
             }
             Verdict::Refused { .. } => {
                 self.failures.note(now, source);
@@ -173,10 +161,7 @@ fn account(proof: &Proof) -> Option<Account> {
             algorithms: ALGORITHMS.to_vec(),
         }),
         Proof::Ha1(digits) => Some(Account {
-            secret: Secret::Ha1 {
-                hash: super::digest::Hash::Md5,
-                hex: digits.reveal().to_owned(),
-            },
+            secret: Secret::Ha1 { hash: super::digest::Hash::Md5, hex: digits.reveal().to_owned() },
             algorithms: vec![Algorithm::Md5],
         }),
         Proof::Source(_) => None,

@@ -37,19 +37,10 @@ impl Core {
             Ok(established) => established,
             Err(error) => {
                 let warning = Some(format!("the called terminal's answer cannot be used: {error}"));
-                return self.refuse(
-                    now,
-                    call,
-                    &Failure {
-                        status: 502,
-                        response: None,
-                        warning,
-                    },
-                );
+                return self.refuse(now, call, &Failure { status: 502, response: None, warning });
             }
         };
-        self.tags
-            .insert(established.called.local_tag().to_owned(), (call.id, Side::Called));
+        self.tags.insert(established.called.local_tag().to_owned(), (call.id, Side::Called));
         call.answered = Some(now);
         call.state = State::Established(Box::new(established));
         self.counters.count("calls_answered");
@@ -58,7 +49,7 @@ impl Core {
         if call.mode == Mode::Relay
             && let Some(timeout) = self.config.relay.as_ref().and_then(|relay| relay.media_timeout)
         {
-            call.media_check = Some(self.timers.set(now + timeout, CallTimer::Media(call.id)));
+            call.media_check = Some(self.timers.set(now + timeout / 4, CallTimer::Media(call.id)));
         }
     }
 
@@ -70,9 +61,7 @@ impl Core {
         response: &Message,
         body: Bytes,
     ) -> Result<(Message, Established), HeaderError> {
-        let missing = HeaderError::Missing {
-            name: HeaderName::Contact,
-        };
+        let missing = HeaderError::Missing { name: HeaderName::Contact };
         let branch = call.branches.get(index).ok_or_else(|| missing.clone())?;
         let (invited, invite) = branch.invite.as_ref().ok_or(missing)?;
         let contact = own_contact(&call.flow, &call.to);
@@ -109,9 +98,7 @@ impl Core {
     pub(super) fn await_ack(&mut self, now: Instant, call: &mut Call) {
         let id = call.id;
         let timers = self.config.sip.timers;
-        let Some(waiting) = call
-            .established()
-            .and_then(|established| established.unacknowledged.as_mut())
+        let Some(waiting) = call.established().and_then(|established| established.unacknowledged.as_mut())
         else {
             return;
         };
@@ -123,24 +110,14 @@ impl Core {
     pub(in crate::sip) fn repeat_answer(&mut self, now: Instant, call: &mut Call) {
         let id = call.id;
         let longest = self.config.sip.timers.t2;
-        let Some(waiting) = call
-            .established()
-            .and_then(|established| established.unacknowledged.as_mut())
+        let Some(waiting) = call.established().and_then(|established| established.unacknowledged.as_mut())
         else {
             return;
         };
         waiting.interval = (waiting.interval * 2).min(longest);
-        waiting.repeat = Some(
-            self.timers
-                .set(now + waiting.interval, CallTimer::RepeatAnswer(id)),
-        );
+        waiting.repeat = Some(self.timers.set(now + waiting.interval, CallTimer::RepeatAnswer(id)));
         self.counters.count("sip_answers_repeated");
-        self.transactions.respond(
-            now,
-            waiting.transaction,
-            &waiting.response,
-            &mut self.effects.transmits,
-        );
+        self.transactions.respond(now, waiting.transaction, &waiting.response, &mut self.effects.transmits);
     }
 
     /// The 2xx never got its ACK: the call is ended (RFC 3261 section 13.3.1.4).
@@ -179,30 +156,16 @@ impl Core {
         let to = side.other();
         match description(request) {
             Some(answer) => {
-                let operation = MediaOperation::Answer {
-                    by: side,
-                    description: answer,
-                };
+                let operation = MediaOperation::Answer { by: side, description: answer };
                 let then = Then::Acknowledge(to, transaction, number, Box::new(request.clone()));
                 self.negotiate(now, call, index, operation, then);
             }
-            None => self.acknowledge(
-                now,
-                call,
-                to,
-                transaction,
-                number,
-                request,
-                Ok(request.body.clone()),
-            ),
+            None => self.acknowledge(now, call, to, transaction, number, request, Ok(request.body.clone())),
         }
     }
 
     /// Sends the ACK of the other side's 2xx. `ack` is the one that we received.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one message, from two places"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message, from two places")]
     pub(super) fn acknowledge(
         &mut self,
         now: Instant,
@@ -228,11 +191,7 @@ impl Core {
             }
             Err(refusal) => Some(refusal),
         };
-        let transmit = Transmit {
-            flow,
-            bytes: onward.to_bytes(),
-            transaction: None,
-        };
+        let transmit = Transmit { flow, bytes: onward.to_bytes(), transaction: None };
         established.acks.retain(|(known, _)| *known != transaction);
         established.acks.push((transaction, transmit.clone()));
         if established.acks.len() > REMEMBERED_ACKS {

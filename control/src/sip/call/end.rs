@@ -72,28 +72,19 @@ impl Core {
             return;
         };
         // A 2xx that this side still waits to have acknowledged: BYE ends only what is confirmed.
-        let owed = established
-            .unacknowledged
-            .as_ref()
-            .filter(|waiting| waiting.side == side.other());
+        let owed = established.unacknowledged.as_ref().filter(|waiting| waiting.side == side.other());
         let owed = owed.map(|waiting| waiting.onward.1);
         let dialog = established.dialog(side);
         let flow = dialog.flow();
         if let Some(sequence) = owed {
             let ack = dialog.ack(sequence, &self.identifiers.branch());
-            self.effects.transmits.push(Transmit {
-                flow,
-                bytes: ack.to_bytes(),
-                transaction: None,
-            });
+            self.effects.transmits.push(Transmit { flow, bytes: ack.to_bytes(), transaction: None });
         }
         let text = crate::sip::message::grammar::quote(reason);
         let bye = dialog
             .request(Method::BYE, &branch)
             .with(HeaderName::Reason, format!("SIP;cause=200;text={text}"));
-        let sent = self
-            .transactions
-            .send(now, flow, bye, Purpose::Farewell, &mut self.effects.transmits);
+        let sent = self.transactions.send(now, flow, bye, Purpose::Farewell, &mut self.effects.transmits);
         if sent.is_none() {
             self.counters.count("sip_requests_over_transaction_limit");
         }
@@ -115,10 +106,8 @@ impl Core {
         self.cancel_timer(&mut call.ring);
         self.cancel_timer(&mut call.media_check);
         if let Some(established) = call.established() {
-            let mut timers = [
-                established.caller_session.take_timer(),
-                established.called_session.take_timer(),
-            ];
+            let mut timers =
+                [established.caller_session.take_timer(), established.called_session.take_timer()];
             if let Some(waiting) = &mut established.unacknowledged {
                 self.cancel_timer(&mut waiting.repeat);
                 self.cancel_timer(&mut waiting.deadline);
@@ -138,9 +127,7 @@ impl Core {
             from: call.from.clone(),
             to: call.to.clone(),
             mode: call.mode,
-            setup: call
-                .answered
-                .map(|answered| answered.duration_since(call.started)),
+            setup: call.answered.map(|answered| answered.duration_since(call.started)),
             duration: call.answered.map(|answered| now.duration_since(answered)),
             reason: reason.to_owned(),
             status,
@@ -152,38 +139,21 @@ impl Core {
         let State::Ended(record) = &mut call.state else {
             return false;
         };
-        if call
-            .branches
-            .iter()
-            .any(|branch| branch.media.under_way.is_some())
-        {
+        if call.branches.iter().any(|branch| branch.media.under_way.is_some()) {
             return false;
         }
         if let Some(record) = record.take() {
             let session = |(branch, held): (usize, &super::Branch)| {
                 held.media.exists.then_some((
-                    MediaId {
-                        call: call.id,
-                        branch,
-                    },
+                    MediaId { call: call.id, branch },
                     matches!(held.state, BranchState::Answered),
                 ))
             };
             let sessions: Vec<_> = call.branches.iter().enumerate().filter_map(session).collect();
-            let media = sessions
-                .iter()
-                .find(|(_, used)| *used && record.setup.is_some())
-                .map(|(id, _)| *id);
-            let unused_media = sessions
-                .into_iter()
-                .map(|(id, _)| id)
-                .filter(|id| Some(*id) != media)
-                .collect();
-            self.effects.ended.push(Ended {
-                record: *record,
-                media,
-                unused_media,
-            });
+            let media = sessions.iter().find(|(_, used)| *used && record.setup.is_some()).map(|(id, _)| *id);
+            let unused_media =
+                sessions.into_iter().map(|(id, _)| id).filter(|id| Some(*id) != media).collect();
+            self.effects.ended.push(Ended { record: *record, media, unused_media });
         }
         let waits = call.branches.iter().any(|branch| {
             matches!(
@@ -202,14 +172,12 @@ impl Core {
         call.media_check = None;
         let id = call.id;
         if let Some(established) = call.established() {
-            self.effects.media_checks.push(MediaId {
-                call: id,
-                branch: established.branch,
-            });
+            self.effects.media_checks.push(MediaId { call: id, branch: established.branch });
         }
     }
 
-    /// How long media of a session has been silent in both directions; `None`: since it was set up.
+    /// How long media of a session has been silent in both directions; `None`: nothing is to be heard, for all media are
+    /// on hold.
     pub fn media_silence(&mut self, now: Instant, id: MediaId, silence: Option<Duration>) {
         let Some(timeout) = self.config.relay.as_ref().and_then(|relay| relay.media_timeout) else {
             return;
@@ -223,10 +191,7 @@ impl Core {
                 core.counters.count("calls_without_media");
                 return core.hang_up(now, call, "no media");
             }
-            call.media_check = Some(
-                core.timers
-                    .set(now + (timeout - silence), CallTimer::Media(id.call)),
-            );
+            call.media_check = Some(core.timers.set(now + (timeout - silence), CallTimer::Media(id.call)));
         });
     }
 }

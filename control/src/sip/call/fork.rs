@@ -23,10 +23,7 @@ impl Core {
         for index in 0..call.branches.len() {
             match &offer {
                 Some(offer) => {
-                    let operation = MediaOperation::Offer {
-                        by: Side::Caller,
-                        description: offer.clone(),
-                    };
+                    let operation = MediaOperation::Offer { by: Side::Caller, description: offer.clone() };
                     self.negotiate(now, call, index, operation, Then::Invite);
                 }
                 None => self.send_invite(now, call, index, call.invite.body.clone()),
@@ -65,18 +62,11 @@ impl Core {
     pub fn media_reply(&mut self, now: Instant, reply: MediaReply) {
         let MediaId { call, branch: index } = reply.id;
         self.with_call(call, |core, call| {
-            let then = call
-                .branches
-                .get_mut(index)
-                .and_then(|branch| branch.media.finish());
+            let then = call.branches.get_mut(index).and_then(|branch| branch.media.finish());
             if let Some(then) = then {
                 core.go_on(now, call, index, then, reply.result);
             }
-            if let Some(operation) = call
-                .branches
-                .get_mut(index)
-                .and_then(|branch| branch.media.next())
-            {
+            if let Some(operation) = call.branches.get_mut(index).and_then(|branch| branch.media.next()) {
                 let request = media_request(call, index, operation);
                 core.effects.media.extend(request);
             }
@@ -129,8 +119,7 @@ impl Core {
             carry_body(&call.invite, &mut invite, body);
             let purpose = Purpose::Branch(call.id, index);
             let id =
-                self.transactions
-                    .send(now, flow, invite.clone(), purpose, &mut self.effects.transmits)?;
+                self.transactions.send(now, flow, invite.clone(), purpose, &mut self.effects.transmits)?;
             Some((id, invite))
         });
         match sent {
@@ -140,11 +129,7 @@ impl Core {
             }
             None => {
                 let text = "the gateway has no room for another request".to_owned();
-                let failure = Failure {
-                    status: 503,
-                    response: None,
-                    warning: Some(text),
-                };
+                let failure = Failure { status: 503, response: None, warning: Some(text) };
                 self.branch_failed(now, call, index, failure);
             }
         }
@@ -163,16 +148,7 @@ impl Core {
             200..=299 => self.branch_answered(now, call, index, response),
             status => {
                 let response = Some(Box::new(response));
-                self.branch_failed(
-                    now,
-                    call,
-                    index,
-                    Failure {
-                        status,
-                        response,
-                        warning: None,
-                    },
-                );
+                self.branch_failed(now, call, index, Failure { status, response, warning: None });
             }
         }
     }
@@ -200,10 +176,7 @@ impl Core {
         let answers_offer = description(&call.invite).is_some();
         match description(&response) {
             Some(answer) if answers_offer => {
-                let operation = MediaOperation::Answer {
-                    by: Side::Called,
-                    description: answer,
-                };
+                let operation = MediaOperation::Answer { by: Side::Called, description: answer };
                 self.negotiate(now, call, index, operation, Then::Progress(Box::new(response)));
             }
             _ => self.progress(now, call, index, &response, Bytes::new()),
@@ -219,9 +192,7 @@ impl Core {
             return;
         }
         let mut onward = translate_response(&call.invite, response).with_to_tag(&branch.tag);
-        onward
-            .headers
-            .push(HeaderName::Contact, own_contact(&call.flow, &call.to));
+        onward.headers.push(HeaderName::Contact, own_contact(&call.flow, &call.to));
         copy_headers(response, &mut onward);
         carry_body(response, &mut onward, body);
         self.respond(now, call.transaction, &onward);
@@ -242,20 +213,11 @@ impl Core {
         self.cancel_timer(&mut call.ring);
         self.cancel_branches(now, call, Some(index));
         let operation = match (description(&call.invite), description(&response)) {
-            (Some(_), Some(answer)) => Ok(MediaOperation::Answer {
-                by: Side::Called,
-                description: answer,
-            }),
-            (None, Some(offer)) => Ok(MediaOperation::Offer {
-                by: Side::Called,
-                description: offer,
-            }),
+            (Some(_), Some(answer)) => Ok(MediaOperation::Answer { by: Side::Called, description: answer }),
+            (None, Some(offer)) => Ok(MediaOperation::Offer { by: Side::Called, description: offer }),
             (_, None) => Err(response.body.clone()),
         };
-        call.state = State::Answering {
-            branch: index,
-            response: Box::new(response),
-        };
+        call.state = State::Answering { branch: index, response: Box::new(response) };
         match operation {
             Ok(operation) => self.negotiate(now, call, index, operation, Then::Accept),
             Err(body) => self.accept(now, call, index, Ok(body)),
@@ -290,10 +252,7 @@ impl Core {
             })
             .collect();
         let best = match failures {
-            Some(failures) => failures
-                .into_iter()
-                .min_by_key(|failure| rank(failure.status))
-                .cloned(),
+            Some(failures) => failures.into_iter().min_by_key(|failure| rank(failure.status)).cloned(),
             None if is_final_for_all => call.branches.get(index).and_then(|branch| match &branch.state {
                 BranchState::Failed(failure) => Some(failure.clone()),
                 _ => None,
@@ -317,16 +276,11 @@ impl Core {
             _ => Message::response(&call.invite, status),
         };
         if let Some(text) = &failure.warning {
-            response
-                .headers
-                .push(HeaderName::Warning, warning(call.flow.local(), text));
+            response.headers.push(HeaderName::Warning, warning(call.flow.local(), text));
         }
         let response = response.with_to_tag(&call.tag);
         self.respond(now, call.transaction, &response);
-        let reason = failure
-            .warning
-            .clone()
-            .unwrap_or_else(|| format!("refused with {}", failure.status));
+        let reason = failure.warning.clone().unwrap_or_else(|| format!("refused with {}", failure.status));
         self.end(now, call, &reason, Some(status));
     }
 
@@ -339,11 +293,7 @@ impl Core {
             }
             match branch.state {
                 BranchState::Preparing => {
-                    let failure = Failure {
-                        status: 487,
-                        response: None,
-                        warning: None,
-                    };
+                    let failure = Failure { status: 487, response: None, warning: None };
                     branch.state = BranchState::Failed(failure);
                 }
                 BranchState::Calling { .. } => branch.state = BranchState::Calling { cancel: true },
@@ -361,21 +311,11 @@ impl Core {
 
     fn send_cancel(&mut self, now: Instant, branch: &mut Branch) {
         branch.state = BranchState::Cancelled;
-        let Some(cancel) = branch
-            .invite
-            .as_ref()
-            .and_then(|(_, invite)| transaction::cancel(invite))
-        else {
+        let Some(cancel) = branch.invite.as_ref().and_then(|(_, invite)| transaction::cancel(invite)) else {
             return;
         };
         // Without room for it the contact rings until its own timeout.
-        self.transactions.send(
-            now,
-            branch.flow,
-            cancel,
-            Purpose::Farewell,
-            &mut self.effects.transmits,
-        );
+        self.transactions.send(now, branch.flow, cancel, Purpose::Farewell, &mut self.effects.transmits);
     }
 
     /// Acknowledges a 2xx that nobody wants any more, and ends its dialog at once.
@@ -387,19 +327,9 @@ impl Core {
         self.counters.count("calls_answered_too_late");
         let sequence = invite.cseq().map_or(1, |cseq| cseq.number);
         let ack = dialog.ack(sequence, &self.identifiers.branch());
-        self.effects.transmits.push(Transmit {
-            flow: branch.flow,
-            bytes: ack.to_bytes(),
-            transaction: None,
-        });
+        self.effects.transmits.push(Transmit { flow: branch.flow, bytes: ack.to_bytes(), transaction: None });
         let bye = dialog.request(Method::BYE, &self.identifiers.branch());
-        self.transactions.send(
-            now,
-            branch.flow,
-            bye,
-            Purpose::Farewell,
-            &mut self.effects.transmits,
-        );
+        self.transactions.send(now, branch.flow, bye, Purpose::Farewell, &mut self.effects.transmits);
     }
 
     /// It rang too long, or a cancelled contact stays silent.
@@ -409,15 +339,7 @@ impl Core {
             self.counters.count("calls_not_answered");
             self.cancel_branches(now, call, None);
             let text = "nobody answered in time".to_owned();
-            return self.refuse(
-                now,
-                call,
-                &Failure {
-                    status: 408,
-                    response: None,
-                    warning: Some(text),
-                },
-            );
+            return self.refuse(now, call, &Failure { status: 408, response: None, warning: Some(text) });
         }
         for branch in &mut call.branches {
             if matches!(
@@ -427,11 +349,7 @@ impl Core {
                 if let Some((id, _)) = branch.invite {
                     self.transactions.abandon(id);
                 }
-                branch.state = BranchState::Failed(Failure {
-                    status: 408,
-                    response: None,
-                    warning: None,
-                });
+                branch.state = BranchState::Failed(Failure { status: 408, response: None, warning: None });
             }
         }
     }
@@ -449,26 +367,14 @@ impl Core {
 
 impl From<MediaRefusal> for Failure {
     fn from(refusal: MediaRefusal) -> Self {
-        Self {
-            status: refusal.status,
-            response: None,
-            warning: Some(refusal.warning),
-        }
+        Self { status: refusal.status, response: None, warning: Some(refusal.warning) }
     }
 }
 
 fn media_request(call: &Call, index: usize, operation: MediaOperation) -> Option<MediaRequest> {
     let called = call.branches.get(index)?.flow.remote().ip();
-    let id = MediaId {
-        call: call.id,
-        branch: index,
-    };
-    Some(MediaRequest {
-        id,
-        operation,
-        caller: call.flow.remote().ip(),
-        called,
-    })
+    let id = MediaId { call: call.id, branch: index };
+    Some(MediaRequest { id, operation, caller: call.flow.remote().ip(), called })
 }
 
 /// A response to `request` with the status line of `response`.
@@ -476,10 +382,7 @@ pub(super) fn translate_response(request: &Message, response: &Message) -> Messa
     match &response.start {
         StartLine::Response { code, reason } => {
             let mut onward = Message::response(request, *code);
-            onward.start = StartLine::Response {
-                code: *code,
-                reason: reason.clone(),
-            };
+            onward.start = StartLine::Response { code: *code, reason: reason.clone() };
             onward
         }
         StartLine::Request { .. } => Message::response(request, 500),

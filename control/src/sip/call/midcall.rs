@@ -30,9 +30,7 @@ impl Core {
             self.counters.count("sip_requests_without_dialog");
             return self.answer(now, id, &request, 481);
         };
-        self.with_call(call, |core, call| {
-            core.request_in_call(now, call, side, flow, id, method, request)
-        });
+        self.with_call(call, |core, call| core.request_in_call(now, call, side, flow, id, method, request));
     }
 
     #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
@@ -105,14 +103,10 @@ impl Core {
         if let Err(response) = self.session_is_acceptable(&request) {
             return self.respond(now, id, &response);
         }
-        let same_side = call
-            .passed
-            .values()
-            .any(|passed| passed.from == side && is_negotiation(&passed.request));
-        let other_side = call
-            .passed
-            .values()
-            .any(|passed| passed.from != side && is_negotiation(&passed.request));
+        let same_side =
+            call.passed.values().any(|passed| passed.from == side && is_negotiation(&passed.request));
+        let other_side =
+            call.passed.values().any(|passed| passed.from != side && is_negotiation(&passed.request));
         let Some(established) = call.established() else {
             return;
         };
@@ -130,17 +124,8 @@ impl Core {
         established.dialog(side).refresh_target(&request);
         match description(&request) {
             Some(offer) => {
-                let operation = MediaOperation::Offer {
-                    by: side,
-                    description: offer,
-                };
-                self.negotiate(
-                    now,
-                    call,
-                    index,
-                    operation,
-                    Then::Pass(side, id, Box::new(request)),
-                );
+                let operation = MediaOperation::Offer { by: side, description: offer };
+                self.negotiate(now, call, index, operation, Then::Pass(side, id, Box::new(request)));
             }
             None if request.method() == Some(&Method::UPDATE) => {
                 self.refreshed_by(now, call, side, id, &request)
@@ -221,19 +206,10 @@ impl Core {
             }
         }
         let purpose = Purpose::Passed(call_id, to);
-        match self
-            .transactions
-            .send(now, flow, onward, purpose, &mut self.effects.transmits)
-        {
+        match self.transactions.send(now, flow, onward, purpose, &mut self.effects.transmits) {
             Some(onward) => {
                 self.transactions.assign(id, Purpose::Received(call_id, side));
-                let passed = Passed {
-                    from: side,
-                    transaction: id,
-                    request,
-                    sequence,
-                    cancelled: false,
-                };
+                let passed = Passed { from: side, transaction: id, request, sequence, cancelled: false };
                 call.passed.insert(onward, passed);
             }
             None => {
@@ -281,17 +257,11 @@ impl Core {
         }
         match description(&response).filter(|_| negotiates) {
             Some(answer) if offered => {
-                let operation = MediaOperation::Answer {
-                    by: side,
-                    description: answer,
-                };
+                let operation = MediaOperation::Answer { by: side, description: answer };
                 self.negotiate(now, call, index, operation, Then::Return(id, Box::new(response)));
             }
             Some(offer) => {
-                let operation = MediaOperation::Offer {
-                    by: side,
-                    description: offer,
-                };
+                let operation = MediaOperation::Offer { by: side, description: offer };
                 self.negotiate(now, call, index, operation, Then::Return(id, Box::new(response)));
             }
             None => {
@@ -370,9 +340,7 @@ impl Core {
         copy_headers(response, &mut onward);
         carry_body(response, &mut onward, body);
         if is_negotiation(&passed.request) {
-            onward
-                .headers
-                .push(HeaderName::Contact, established.dialog(side).contact());
+            onward.headers.push(HeaderName::Contact, established.dialog(side).contact());
             onward.headers.push(HeaderName::Allow, ALLOW);
             let mut old = established.session(side).take_timer();
             self.cancel_timer(&mut old);
@@ -419,14 +387,10 @@ impl Core {
         let Some(cancel) = self.transactions.invite(id).and_then(transaction::cancel) else {
             return;
         };
-        let Some(flow) = call
-            .established()
-            .map(|established| established.dialog(to).flow())
-        else {
+        let Some(flow) = call.established().map(|established| established.dialog(to).flow()) else {
             return;
         };
-        self.transactions
-            .send(now, flow, cancel, Purpose::Farewell, &mut self.effects.transmits);
+        self.transactions.send(now, flow, cancel, Purpose::Farewell, &mut self.effects.transmits);
     }
 }
 

@@ -39,9 +39,9 @@ impl Core {
     pub(super) fn session_is_acceptable(&mut self, request: &Message) -> Result<(), Message> {
         let min = self.config.sip.min_session_expires;
         match request.session_expires() {
-            Ok(Some(asked)) if asked.interval < min => Err(self
-                .response(request, 422)
-                .with(HeaderName::MinSe, min.as_secs().to_string())),
+            Ok(Some(asked)) if asked.interval < min => {
+                Err(self.response(request, 422).with(HeaderName::MinSe, min.as_secs().to_string()))
+            }
             _ => Ok(()),
         }
     }
@@ -49,14 +49,9 @@ impl Core {
     /// What an INVITE of ours says of the session timer.
     pub(super) fn offer_session_timer(&self, invite: &mut Message) {
         let sip = &self.config.sip;
-        let wish = SessionExpires {
-            interval: sip.session_expires,
-            refresher: None,
-        };
+        let wish = SessionExpires { interval: sip.session_expires, refresher: None };
         invite.headers.push(HeaderName::SessionExpires, wish.to_string());
-        invite
-            .headers
-            .push(HeaderName::MinSe, sip.min_session_expires.as_secs().to_string());
+        invite.headers.push(HeaderName::MinSe, sip.min_session_expires.as_secs().to_string());
     }
 
     /// Settles the session timer with the sender of an INVITE or UPDATE, says so in the 2xx, and starts it.
@@ -71,33 +66,20 @@ impl Core {
         let asked = request.session_expires().ok().flatten();
         let knows = request.lists(HeaderName::Supported, "timer");
         let ours = self.config.sip.session_expires;
-        let floor = request
-            .min_se()
-            .ok()
-            .flatten()
-            .unwrap_or_default()
-            .max(self.config.sip.min_session_expires);
+        let floor =
+            request.min_se().ok().flatten().unwrap_or_default().max(self.config.sip.min_session_expires);
         let interval = asked.map_or(ours, |asked| asked.interval.min(ours)).max(floor);
         let by_us = !knows || asked.is_some_and(|asked| asked.refresher == Some(Refresher::Uas));
         let refresher = Some(if by_us { Refresher::Uas } else { Refresher::Uac });
         response.headers.set(HeaderName::Supported, "timer");
         if knows {
             response.headers.set(HeaderName::Require, "timer");
-            response.headers.set(
-                HeaderName::SessionExpires,
-                SessionExpires { interval, refresher }.to_string(),
-            );
+            response
+                .headers
+                .set(HeaderName::SessionExpires, SessionExpires { interval, refresher }.to_string());
         }
         let told = told(response);
-        self.refreshing(
-            now,
-            call,
-            side,
-            interval,
-            by_us,
-            request.lists(HeaderName::Allow, "UPDATE"),
-            told,
-        )
+        self.refreshing(now, call, side, interval, by_us, request.lists(HeaderName::Allow, "UPDATE"), told)
     }
 
     /// Learns from a 2xx to our request how the session timer was settled, and starts it.
@@ -111,15 +93,7 @@ impl Core {
         let settled = response.session_expires().ok().flatten();
         let interval = settled.map_or(self.config.sip.session_expires, |settled| settled.interval);
         let by_us = settled.is_none_or(|settled| settled.refresher != Some(Refresher::Uas));
-        self.refreshing(
-            now,
-            call,
-            side,
-            interval,
-            by_us,
-            response.lists(HeaderName::Allow, "UPDATE"),
-            None,
-        )
+        self.refreshing(now, call, side, interval, by_us, response.lists(HeaderName::Allow, "UPDATE"), None)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one value")]
@@ -133,18 +107,8 @@ impl Core {
         takes_update: bool,
         told: Option<(String, bytes::Bytes)>,
     ) -> Refreshing {
-        let timer = Some(
-            self.timers
-                .set(now + wait(interval, by_us), CallTimer::Session(call, side)),
-        );
-        Refreshing {
-            interval,
-            by_us,
-            takes_update,
-            timer,
-            under_way: false,
-            told,
-        }
+        let timer = Some(self.timers.set(now + wait(interval, by_us), CallTimer::Session(call, side)));
+        Refreshing { interval, by_us, takes_update, timer, under_way: false, told }
     }
 
     /// The session with a side was refreshed, by whomever.
@@ -156,10 +120,8 @@ impl Core {
         if let Some(timer) = session.timer.take() {
             self.timers.cancel(timer);
         }
-        session.timer = Some(self.timers.set(
-            now + wait(session.interval, session.by_us),
-            CallTimer::Session(id, side),
-        ));
+        session.timer =
+            Some(self.timers.set(now + wait(session.interval, session.by_us), CallTimer::Session(id, side)));
     }
 
     /// Time to refresh, or to give the side up.
@@ -182,10 +144,7 @@ impl Core {
         }
         let session = established.session(side);
         session.under_way = true;
-        let settled = SessionExpires {
-            interval: session.interval,
-            refresher: Some(Refresher::Uac),
-        };
+        let settled = SessionExpires { interval: session.interval, refresher: Some(Refresher::Uac) };
         let (method, told) = if session.takes_update {
             (Method::UPDATE, None)
         } else {
@@ -240,11 +199,7 @@ impl Core {
             dialog.refresh_target(response);
             let ack = dialog.ack(cseq.number, &branch);
             let flow = dialog.flow();
-            self.effects.transmits.push(Transmit {
-                flow,
-                bytes: ack.to_bytes(),
-                transaction: None,
-            });
+            self.effects.transmits.push(Transmit { flow, bytes: ack.to_bytes(), transaction: None });
         }
         self.refreshed(now, call, side);
     }
@@ -265,9 +220,5 @@ pub(super) fn told(message: &Message) -> Option<(String, bytes::Bytes)> {
 }
 
 fn wait(interval: Duration, by_us: bool) -> Duration {
-    if by_us {
-        interval / 2
-    } else {
-        interval.saturating_sub(BEFORE_END.min(interval / 3))
-    }
+    if by_us { interval / 2 } else { interval.saturating_sub(BEFORE_END.min(interval / 3)) }
 }

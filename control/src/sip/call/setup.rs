@@ -46,9 +46,7 @@ impl Core {
         }
         self.transactions.assign(id, Purpose::Incoming(call_id));
         self.counters.count("calls_started");
-        let ring = self
-            .timers
-            .set(now + self.config.sip.ring_timeout, CallTimer::Ring(call_id));
+        let ring = self.timers.set(now + self.config.sip.ring_timeout, CallTimer::Ring(call_id));
         let mut call = Box::new(Call {
             id: call_id,
             name: self.identifiers.token(),
@@ -106,12 +104,8 @@ impl Core {
             return Err(response.with(HeaderName::RetryAfter, "5"));
         }
         if mode == Mode::Relay && !request.body.is_empty() && description(request).is_none() {
-            let response = self.refusal(
-                flow,
-                request,
-                415,
-                "relayed calls are described by application/sdp alone",
-            );
+            let response =
+                self.refusal(flow, request, 415, "relayed calls are described by application/sdp alone");
             return Err(response.with(HeaderName::Accept, "application/sdp"));
         }
         self.session_is_acceptable(request)?;
@@ -157,9 +151,8 @@ impl Core {
         status: u16,
         text: &str,
     ) -> Message {
-        let mut response = self
-            .response(request, status)
-            .with(HeaderName::Warning, warning(flow.local(), text));
+        let mut response =
+            self.response(request, status).with(HeaderName::Warning, warning(flow.local(), text));
         if status == 405 {
             response.headers.push(HeaderName::Allow, ALLOW);
         }

@@ -92,15 +92,8 @@ pub(super) fn invite(
     let mut invite = Message::request(crate::sip::message::Method::INVITE, contact.clone());
     let hops = incoming.max_forwards().ok()?.unwrap_or(70).saturating_sub(1);
     let display = incoming.from().ok()?.display;
-    let caller = NameAddr {
-        display,
-        ..NameAddr::new(own_uri(flow, from))
-    }
-    .with_tag(tag);
-    let called = NameAddr {
-        display: incoming.to().ok()?.display,
-        ..NameAddr::new(own_uri(flow, to))
-    };
+    let caller = NameAddr { display, ..NameAddr::new(own_uri(flow, from)) }.with_tag(tag);
+    let called = NameAddr { display: incoming.to().ok()?.display, ..NameAddr::new(own_uri(flow, to)) };
     invite = invite
         .with(HeaderName::MaxForwards, hops.to_string())
         .with(HeaderName::From, caller.to_bytes())
@@ -123,8 +116,6 @@ pub(in crate::sip) fn warning(agent: SocketAddr, text: &str) -> String {
 fn is_end_to_end(header: &Header) -> bool {
     match header.known() {
         Some(name) => !OWN.contains(&name),
-        None => !UNTRUSTED
-            .iter()
-            .any(|name| header.name_bytes().eq_ignore_ascii_case(name.as_bytes())),
+        None => !UNTRUSTED.iter().any(|name| header.name_bytes().eq_ignore_ascii_case(name.as_bytes())),
     }
 }

@@ -11,9 +11,8 @@ pub struct Counters {
 }
 
 /// Methods that are counted by name; a stranger cannot make the list grow.
-const METHODS: [&str; 9] = [
-    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "UPDATE", "INFO", "MESSAGE",
-];
+const METHODS: [&str; 9] =
+    ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "UPDATE", "INFO", "MESSAGE"];
 
 impl Counters {
     /// Adds one to a counter.
@@ -23,11 +22,7 @@ impl Counters {
 
     /// Counts a received request by its method.
     pub fn count_request(&mut self, method: &str) {
-        let method = if METHODS.contains(&method) {
-            method
-        } else {
-            "other"
-        };
+        let method = if METHODS.contains(&method) { method } else { "other" };
         match self.requests.get_mut(method) {
             Some(count) => *count += 1,
             None => {
@@ -46,16 +41,10 @@ impl Counters {
     /// All counters by name.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<String, u64> {
-        let mut all: BTreeMap<String, u64> = self
-            .counts
-            .iter()
-            .map(|(&name, &count)| (name.to_owned(), count))
-            .collect();
+        let mut all: BTreeMap<String, u64> =
+            self.counts.iter().map(|(&name, &count)| (name.to_owned(), count)).collect();
         for (method, &count) in &self.requests {
-            all.insert(
-                format!("sip_requests_received_{}", method.to_ascii_lowercase()),
-                count,
-            );
+            all.insert(format!("sip_requests_received_{}", method.to_ascii_lowercase()), count);
         }
         for (class, &count) in self.responses.iter().enumerate().filter(|(_, count)| **count > 0) {
             all.insert(format!("sip_responses_sent_{class}xx"), count);

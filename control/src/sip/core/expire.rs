@@ -10,11 +10,7 @@ impl Core {
     /// When [`Core::expire`] is to be called next.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.transactions
-            .next_due()
-            .into_iter()
-            .chain(self.timers.next_due())
-            .min()
+        self.transactions.next_due().into_iter().chain(self.timers.next_due()).min()
     }
 
     /// Runs every timer that is due.
@@ -53,11 +49,7 @@ impl Core {
             }
             Event::Unreachable(id, purpose) => (id, purpose, 503, "the terminal cannot be reached"),
         };
-        let failure = Failure {
-            status,
-            response: None,
-            warning: Some(warning.to_owned()),
-        };
+        let failure = Failure { status, response: None, warning: Some(warning.to_owned()) };
         match purpose {
             Purpose::Branch(call, branch) => {
                 self.with_call(call, |core, call| core.branch_failed(now, call, branch, failure));

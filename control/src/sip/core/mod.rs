@@ -117,11 +117,8 @@ impl Core {
 
     /// Ends the call of this name; says whether there is one.
     pub fn hang_up_by_name(&mut self, now: Instant, name: &str) -> bool {
-        let Some(id) = self
-            .calls
-            .values()
-            .find(|call| call.name == name && !call.is_over())
-            .map(|call| call.id)
+        let Some(id) =
+            self.calls.values().find(|call| call.name == name && !call.is_over()).map(|call| call.id)
         else {
             return false;
         };
@@ -149,10 +146,8 @@ impl Core {
 
     /// Answers through a transaction.
     pub(super) fn respond(&mut self, now: Instant, id: TransactionId, response: &Message) {
-        self.counters
-            .count_response(response.status_code().unwrap_or_default());
-        self.transactions
-            .respond(now, id, response, &mut self.effects.transmits);
+        self.counters.count_response(response.status_code().unwrap_or_default());
+        self.transactions.respond(now, id, response, &mut self.effects.transmits);
     }
 
     /// Answers through a transaction with a status and nothing else.
@@ -178,13 +173,9 @@ impl Core {
 
     pub(super) fn send_statelessly(&mut self, flow: Flow, request: &Message, response: &Message) {
         let Ok(via) = request.top_via() else { return };
-        self.counters
-            .count_response(response.status_code().unwrap_or_default());
-        let transmit = Transmit {
-            flow: flow.for_response(&via),
-            bytes: response.to_bytes(),
-            transaction: None,
-        };
+        self.counters.count_response(response.status_code().unwrap_or_default());
+        let transmit =
+            Transmit { flow: flow.for_response(&via), bytes: response.to_bytes(), transaction: None };
         self.effects.transmits.push(transmit);
     }
 

@@ -26,8 +26,7 @@ impl Core {
         self.counters.count("sip_messages_malformed");
         self.counters.count(fault_counter(error.fault.name()));
         let Some(answer) = &error.answer else { return };
-        self.counters
-            .count_response(answer.status_code().unwrap_or_default());
+        self.counters.count_response(answer.status_code().unwrap_or_default());
         // The Via of a malformed request is not always to be trusted; its source is where it came from.
         let to = answer.top_via().map_or(flow, |mut via| {
             via.note_source(flow.remote());
@@ -35,11 +34,7 @@ impl Core {
         });
         let tag = self.identifiers.token();
         let bytes = (**answer).clone().with_to_tag(&tag).to_bytes();
-        self.effects.transmits.push(Transmit {
-            flow: to,
-            bytes,
-            transaction: None,
-        });
+        self.effects.transmits.push(Transmit { flow: to, bytes, transaction: None });
     }
 
     fn request(&mut self, now: Instant, flow: Flow, request: Message) {
@@ -62,10 +57,7 @@ impl Core {
             return;
         }
         let answers_go_to = flow.for_response(&via);
-        match self
-            .transactions
-            .request(now, answers_go_to, &request, &mut self.effects.transmits)
-        {
+        match self.transactions.request(now, answers_go_to, &request, &mut self.effects.transmits) {
             Ok(Received::New(id)) => self.new_request(now, flow, id, &method, request),
             Ok(Received::Absorbed) => self.counters.count("sip_requests_retransmitted"),
             Ok(Received::Ack) => self.ack(now, flow, &request),
@@ -101,9 +93,7 @@ impl Core {
             .collect();
         if !unsupported.is_empty() {
             let mut response = self.response(&request, 420);
-            response
-                .headers
-                .push(HeaderName::Unsupported, unsupported.join(&b", "[..]));
+            response.headers.push(HeaderName::Unsupported, unsupported.join(&b", "[..]));
             return self.respond(now, id, &response);
         }
         let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
@@ -114,9 +104,7 @@ impl Core {
         if is_work && self.refuses_new_work() {
             self.counters.count("sip_requests_refused_under_overload");
             let mut response = self.response(&request, 503);
-            response
-                .headers
-                .push(HeaderName::RetryAfter, super::RETRY_AFTER_SECONDS);
+            response.headers.push(HeaderName::RetryAfter, super::RETRY_AFTER_SECONDS);
             return self.respond(now, id, &response);
         }
         match *method {
@@ -162,10 +150,7 @@ impl Core {
     }
 
     fn response_arrived(&mut self, now: Instant, response: Message) {
-        match self
-            .transactions
-            .response(now, &response, &mut self.effects.transmits)
-        {
+        match self.transactions.response(now, &response, &mut self.effects.transmits) {
             Ok(Some((id, purpose))) => self.outcome(now, id, purpose, response),
             Ok(None) => self.counters.count("sip_responses_retransmitted"),
             Err(Stray) => self.counters.count("sip_responses_stray"),
@@ -175,19 +160,13 @@ impl Core {
     fn outcome(&mut self, now: Instant, id: TransactionId, purpose: Purpose, response: Message) {
         match purpose {
             Purpose::Branch(call, branch) => {
-                self.with_call(call, |core, call| {
-                    core.branch_response(now, call, branch, response)
-                });
+                self.with_call(call, |core, call| core.branch_response(now, call, branch, response));
             }
             Purpose::Passed(call, side) => {
-                self.with_call(call, |core, call| {
-                    core.passed_response(now, call, side, id, response)
-                });
+                self.with_call(call, |core, call| core.passed_response(now, call, side, id, response));
             }
             Purpose::Refresh(call, side) => {
-                self.with_call(call, |core, call| {
-                    core.refresh_response(now, call, side, id, &response)
-                });
+                self.with_call(call, |core, call| core.refresh_response(now, call, side, id, &response));
             }
             Purpose::None | Purpose::Incoming(_) | Purpose::Received(..) | Purpose::Farewell => {}
         }

@@ -52,18 +52,10 @@ impl Core {
                     mode: call.mode,
                     state: state.to_owned(),
                     age_seconds: now.saturating_duration_since(call.started).as_secs_f64(),
-                    setup_ms: call
-                        .answered
-                        .map(|at| at.duration_since(call.started).as_secs_f64() * 1_000.0),
+                    setup_ms: call.answered.map(|at| at.duration_since(call.started).as_secs_f64() * 1_000.0),
                     legs: Vec::new(),
                 };
-                (
-                    told,
-                    media.map(|branch| MediaId {
-                        call: call.id,
-                        branch,
-                    }),
-                )
+                (told, media.map(|branch| MediaId { call: call.id, branch }))
             })
             .collect();
         let mut counters = self.counters.snapshot();
@@ -71,10 +63,6 @@ impl Core {
         counters.insert("gauge_calls".to_owned(), gauge(self.calls.len()));
         counters.insert("gauge_registrations".to_owned(), gauge(self.registrar.len()));
         counters.insert("gauge_transactions".to_owned(), gauge(self.transactions.len()));
-        Report {
-            registrations,
-            calls,
-            counters,
-        }
+        Report { registrations, calls, counters }
     }
 }

@@ -69,11 +69,8 @@ impl Dialog {
     /// # Errors
     /// A header field that is needed is absent or malformed.
     pub fn established(invite: &Message, response: &Message, flow: Flow) -> Result<Self, HeaderError> {
-        let contact = invite
-            .headers
-            .get(HeaderName::Contact)
-            .map(|header| header.value())
-            .unwrap_or_default();
+        let contact =
+            invite.headers.get(HeaderName::Contact).map(|header| header.value()).unwrap_or_default();
         Ok(Self {
             call_id: response.call_id()?,
             local_tag: response.from()?.tag().unwrap_or_default(),
@@ -84,12 +81,7 @@ impl Dialog {
             local_sequence: invite.cseq()?.number,
             remote_sequence: None,
             target: response.contact()?.uri,
-            routes: response
-                .headers
-                .elements(HeaderName::RecordRoute)
-                .into_iter()
-                .rev()
-                .collect(),
+            routes: response.headers.elements(HeaderName::RecordRoute).into_iter().rev().collect(),
             flow,
         })
     }
@@ -169,14 +161,7 @@ impl Dialog {
             .with(HeaderName::From, &self.local)
             .with(HeaderName::To, &self.remote)
             .with(HeaderName::CallId, &self.call_id)
-            .with(
-                HeaderName::CSeq,
-                CSeq {
-                    number: sequence,
-                    method,
-                }
-                .to_string(),
-            )
+            .with(HeaderName::CSeq, CSeq { number: sequence, method }.to_string())
             .with(HeaderName::Contact, &self.contact)
             .with(HeaderName::ContentLength, "0")
     }

@@ -10,10 +10,7 @@ fn message(text: &str) -> Message {
 }
 
 fn flow() -> Flow {
-    Flow::Udp {
-        local: "192.0.2.1:5060".parse().unwrap(),
-        remote: "192.0.2.7:40001".parse().unwrap(),
-    }
+    Flow::Udp { local: "192.0.2.1:5060".parse().unwrap(), remote: "192.0.2.7:40001".parse().unwrap() }
 }
 
 fn invite() -> Message {
@@ -34,11 +31,7 @@ fn in_dialog(method: &str, cseq: u32, call_id: &str, tags: (&str, &str)) -> Mess
 }
 
 fn text(message: &Message, name: HeaderName) -> Vec<String> {
-    message
-        .headers
-        .all(name)
-        .map(|header| header.text().unwrap())
-        .collect()
+    message.headers.all(name).map(|header| header.text().unwrap()).collect()
 }
 
 #[test]
@@ -63,32 +56,17 @@ fn calling_side_takes_the_recorded_route_in_reverse_and_acknowledges_with_the_se
     let ack = dialog.ack(7, "z9hG4bKy");
     assert_eq!(text(&ack, HeaderName::CSeq), ["7 ACK"]);
     assert_eq!(text(&ack, HeaderName::Route), ["<sip:p2;lr>", "<sip:p1;lr>"]);
-    assert_eq!(
-        text(&dialog.request(Method::BYE, "z9hG4bKz"), HeaderName::CSeq),
-        ["8 BYE"]
-    );
+    assert_eq!(text(&dialog.request(Method::BYE, "z9hG4bKz"), HeaderName::CSeq), ["8 BYE"]);
 }
 
 #[test]
 fn request_of_another_dialog_or_out_of_order_is_refused() {
     let mut dialog = Dialog::answered(&invite(), flow(), "ours", b"<sip:x@y>").unwrap();
     let ours = ("v", "ours");
-    assert_eq!(
-        dialog.receive(flow(), &in_dialog("BYE", 8, "abcd", ours)),
-        Err(Misfit::OtherDialog)
-    );
-    assert_eq!(
-        dialog.receive(flow(), &in_dialog("BYE", 8, "abc", ("w", "ours"))),
-        Err(Misfit::OtherDialog)
-    );
-    assert_eq!(
-        dialog.receive(flow(), &in_dialog("BYE", 7, "abc", ours)),
-        Err(Misfit::OutOfOrder)
-    );
+    assert_eq!(dialog.receive(flow(), &in_dialog("BYE", 8, "abcd", ours)), Err(Misfit::OtherDialog));
+    assert_eq!(dialog.receive(flow(), &in_dialog("BYE", 8, "abc", ("w", "ours"))), Err(Misfit::OtherDialog));
+    assert_eq!(dialog.receive(flow(), &in_dialog("BYE", 7, "abc", ours)), Err(Misfit::OutOfOrder));
     assert_eq!(dialog.receive(flow(), &in_dialog("ACK", 7, "abc", ours)), Ok(()));
     assert_eq!(dialog.receive(flow(), &in_dialog("BYE", 9, "abc", ours)), Ok(()));
-    assert_eq!(
-        dialog.receive(flow(), &in_dialog("BYE", 9, "abc", ours)),
-        Err(Misfit::OutOfOrder)
-    );
+    assert_eq!(dialog.receive(flow(), &in_dialog("BYE", 9, "abc", ours)), Err(Misfit::OutOfOrder));
 }

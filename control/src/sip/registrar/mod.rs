@@ -65,12 +65,7 @@ impl Registrar {
     /// Nobody is registered.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self {
-            bounds,
-            accounts: HashMap::new(),
-            ends: BTreeMap::new(),
-            next: 0,
-        }
+        Self { bounds, accounts: HashMap::new(), ends: BTreeMap::new(), next: 0 }
     }
 
     /// The bindings of an account that are alive, the most preferred first.
@@ -89,11 +84,7 @@ impl Registrar {
         users.sort_unstable();
         users
             .into_iter()
-            .flat_map(|user| {
-                self.bindings(now, user)
-                    .into_iter()
-                    .map(move |binding| (user, binding))
-            })
+            .flat_map(|user| self.bindings(now, user).into_iter().map(move |binding| (user, binding)))
             .collect()
     }
 
@@ -138,9 +129,7 @@ impl Registrar {
                     if !asked.is_zero() && asked < self.bounds.min {
                         return Err(Refusal::TooBrief);
                     }
-                    let known = bindings
-                        .iter()
-                        .position(|binding| binding.contact.equivalent(&contact.uri));
+                    let known = bindings.iter().position(|binding| binding.contact.equivalent(&contact.uri));
                     if let Some(known) = known {
                         if bindings.get(known).is_some_and(is_stale) {
                             return Err(Refusal::OutOfOrder);

@@ -69,10 +69,6 @@ impl Registration {
                     .collect(),
             ),
         };
-        Ok(Self {
-            call_id: request.call_id()?,
-            cseq: request.cseq()?.number,
-            change,
-        })
+        Ok(Self { call_id: request.call_id()?, cseq: request.cseq()?.number, change })
     }
 }

@@ -34,12 +34,7 @@ impl ClientInvite {
         if !timing.reliable {
             actions.push(Action::Set(Timer::A, timing.timers.t1));
         }
-        (
-            Self::Calling {
-                interval: timing.timers.t1 * 2,
-            },
-            actions,
-        )
+        (Self::Calling { interval: timing.timers.t1 * 2 }, actions)
     }
 
     /// A response arrived.
@@ -47,10 +42,9 @@ impl ClientInvite {
     pub fn response(self, status: u16, timing: &Timing) -> (Self, Vec<Action>) {
         match (self, status) {
             (Self::Calling { .. } | Self::Proceeding, 0..=199) => (Self::Proceeding, vec![Action::PassUp]),
-            (Self::Calling { .. } | Self::Proceeding, 200..=299) => (
-                Self::Accepted,
-                vec![Action::PassUp, Action::Set(Timer::M, timing.answer())],
-            ),
+            (Self::Calling { .. } | Self::Proceeding, 200..=299) => {
+                (Self::Accepted, vec![Action::PassUp, Action::Set(Timer::M, timing.answer())])
+            }
             (Self::Calling { .. } | Self::Proceeding, _) => {
                 let linger = Action::Set(Timer::D, timing.absorb(TIMER_D.max(timing.answer())));
                 (Self::Completed, vec![Action::SendAck, Action::PassUp, linger])
@@ -66,9 +60,7 @@ impl ClientInvite {
     pub fn timer(self, timer: Timer, _timing: &Timing) -> (Self, Vec<Action>) {
         match (self, timer) {
             (Self::Calling { interval }, Timer::A) => (
-                Self::Calling {
-                    interval: interval * 2,
-                },
+                Self::Calling { interval: interval * 2 },
                 vec![Action::Send, Action::Set(Timer::A, interval)],
             ),
             (Self::Calling { .. }, Timer::B) => (Self::Terminated, vec![Action::TimedOut, Action::Terminate]),
@@ -93,10 +85,7 @@ mod tests {
         },
         reliable: false,
     };
-    const TCP: Timing = Timing {
-        reliable: true,
-        ..UDP
-    };
+    const TCP: Timing = Timing { reliable: true, ..UDP };
 
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
@@ -107,11 +96,7 @@ mod tests {
         let (mut state, actions) = ClientInvite::start(&UDP);
         assert_eq!(
             actions,
-            [
-                Action::Send,
-                Action::Set(Timer::B, ms(32_000)),
-                Action::Set(Timer::A, ms(500))
-            ]
+            [Action::Send, Action::Set(Timer::B, ms(32_000)), Action::Set(Timer::A, ms(500))]
         );
         for interval in [1_000, 2_000, 4_000, 8_000, 16_000] {
             let (next, actions) = state.timer(Timer::A, &UDP);
@@ -120,10 +105,7 @@ mod tests {
         }
         assert_eq!(
             state.timer(Timer::B, &UDP),
-            (
-                ClientInvite::Terminated,
-                vec![Action::TimedOut, Action::Terminate]
-            )
+            (ClientInvite::Terminated, vec![Action::TimedOut, Action::Terminate])
         );
     }
 
@@ -145,16 +127,10 @@ mod tests {
     #[test]
     fn refusal_is_acknowledged_each_time_but_passed_up_once() {
         let (state, actions) = ClientInvite::start(&UDP).0.response(486, &UDP);
-        assert_eq!(
-            actions,
-            [Action::SendAck, Action::PassUp, Action::Set(Timer::D, ms(32_000))]
-        );
+        assert_eq!(actions, [Action::SendAck, Action::PassUp, Action::Set(Timer::D, ms(32_000))]);
         assert_eq!(state.response(486, &UDP), (state, vec![Action::SendAck]));
         assert_eq!(state.response(200, &UDP), (state, vec![]));
-        assert_eq!(
-            state.timer(Timer::D, &UDP),
-            (ClientInvite::Terminated, vec![Action::Terminate])
-        );
+        assert_eq!(state.timer(Timer::D, &UDP), (ClientInvite::Terminated, vec![Action::Terminate]));
     }
 
     #[test]
@@ -170,9 +146,6 @@ mod tests {
         assert_eq!(state.response(200, &UDP), (state, vec![Action::PassUp]));
         assert_eq!(state.response(486, &UDP), (state, vec![]));
         assert_eq!(state.response(180, &UDP), (state, vec![]));
-        assert_eq!(
-            state.timer(Timer::M, &UDP),
-            (ClientInvite::Terminated, vec![Action::Terminate])
-        );
+        assert_eq!(state.timer(Timer::M, &UDP), (ClientInvite::Terminated, vec![Action::Terminate]));
     }
 }

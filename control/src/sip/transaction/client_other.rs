@@ -28,12 +28,7 @@ impl ClientOther {
         if !timing.reliable {
             actions.push(Action::Set(Timer::E, timing.timers.t1));
         }
-        (
-            Self::Trying {
-                interval: (timing.timers.t1 * 2).min(timing.timers.t2),
-            },
-            actions,
-        )
+        (Self::Trying { interval: (timing.timers.t1 * 2).min(timing.timers.t2) }, actions)
     }
 
     /// A response arrived.
@@ -55,10 +50,7 @@ impl ClientOther {
         match (self, timer) {
             (Self::Trying { interval }, Timer::E) => {
                 let longer = (interval * 2).min(timing.timers.t2);
-                (
-                    Self::Trying { interval: longer },
-                    vec![Action::Send, Action::Set(Timer::E, interval)],
-                )
+                (Self::Trying { interval: longer }, vec![Action::Send, Action::Set(Timer::E, interval)])
             }
             (Self::Proceeding, Timer::E) => {
                 (self, vec![Action::Send, Action::Set(Timer::E, timing.timers.t2)])
@@ -85,10 +77,7 @@ mod tests {
         },
         reliable: false,
     };
-    const TCP: Timing = Timing {
-        reliable: true,
-        ..UDP
-    };
+    const TCP: Timing = Timing { reliable: true, ..UDP };
 
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
@@ -99,11 +88,7 @@ mod tests {
         let (mut state, actions) = ClientOther::start(&UDP);
         assert_eq!(
             actions,
-            [
-                Action::Send,
-                Action::Set(Timer::F, ms(32_000)),
-                Action::Set(Timer::E, ms(500))
-            ]
+            [Action::Send, Action::Set(Timer::F, ms(32_000)), Action::Set(Timer::E, ms(500))]
         );
         for interval in [1_000, 2_000, 4_000, 4_000, 4_000] {
             let (next, actions) = state.timer(Timer::E, &UDP);
@@ -125,10 +110,7 @@ mod tests {
             (state, vec![Action::Send, Action::Set(Timer::E, ms(4_000))])
         );
         let (state, actions) = state.timer(Timer::F, &UDP);
-        assert_eq!(
-            (state, actions),
-            (ClientOther::Terminated, vec![Action::TimedOut, Action::Terminate])
-        );
+        assert_eq!((state, actions), (ClientOther::Terminated, vec![Action::TimedOut, Action::Terminate]));
     }
 
     #[test]
@@ -137,19 +119,13 @@ mod tests {
         assert_eq!(actions, [Action::PassUp, Action::Set(Timer::K, ms(5_000))]);
         assert_eq!(state.response(200, &UDP), (state, vec![]));
         assert_eq!(state.timer(Timer::E, &UDP), (state, vec![]));
-        assert_eq!(
-            state.timer(Timer::K, &UDP),
-            (ClientOther::Terminated, vec![Action::Terminate])
-        );
+        assert_eq!(state.timer(Timer::K, &UDP), (ClientOther::Terminated, vec![Action::Terminate]));
     }
 
     #[test]
     fn reliable_transport_neither_retransmits_nor_absorbs() {
         let (state, actions) = ClientOther::start(&TCP);
         assert_eq!(actions, [Action::Send, Action::Set(Timer::F, ms(32_000))]);
-        assert_eq!(
-            state.response(200, &TCP).1,
-            [Action::PassUp, Action::Set(Timer::K, Duration::ZERO)]
-        );
+        assert_eq!(state.response(200, &TCP).1, [Action::PassUp, Action::Set(Timer::K, Duration::ZERO)]);
     }
 }

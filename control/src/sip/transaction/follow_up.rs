@@ -24,12 +24,7 @@ fn derive(invite: &Message, method: Method) -> Option<Message> {
     let number = invite.cseq().ok()?.number;
     let mut request = Message::request(method.clone(), uri);
     request.push_via(&via);
-    for name in [
-        HeaderName::Route,
-        HeaderName::From,
-        HeaderName::To,
-        HeaderName::CallId,
-    ] {
+    for name in [HeaderName::Route, HeaderName::From, HeaderName::To, HeaderName::CallId] {
         for header in invite.headers.all(name) {
             request.headers.push_header(header.clone());
         }

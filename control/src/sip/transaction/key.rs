@@ -17,26 +17,15 @@ impl ServerKey {
     /// The key of a request whose topmost Via is `via`. An ACK has the key of its INVITE.
     #[must_use]
     pub fn of(via: &Via, method: &Method) -> Self {
-        let method = if *method == Method::ACK {
-            &Method::INVITE
-        } else {
-            method
-        };
+        let method = if *method == Method::ACK { &Method::INVITE } else { method };
         let sent_by = format!("{}:{}", via.host, via.port.unwrap_or(5060)).to_ascii_lowercase();
-        Self {
-            branch: via.branch().unwrap_or_default(),
-            sent_by,
-            method: method.to_string(),
-        }
+        Self { branch: via.branch().unwrap_or_default(), sent_by, method: method.to_string() }
     }
 
     /// The key of the INVITE that a CANCEL with this key is for (RFC 3261 section 9.2).
     #[must_use]
     pub fn cancelled(&self) -> Self {
-        Self {
-            method: Method::INVITE.to_string(),
-            ..self.clone()
-        }
+        Self { method: Method::INVITE.to_string(), ..self.clone() }
     }
 
     /// Whether the branch has the magic cookie. A branch without it does not name a transaction: RFC 2543 clients,
@@ -44,9 +33,7 @@ impl ServerKey {
     #[must_use]
     pub fn has_magic_cookie(&self) -> bool {
         // The comparison ignores case, as that of any token does.
-        self.branch
-            .get(..MAGIC_COOKIE.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(MAGIC_COOKIE))
+        self.branch.get(..MAGIC_COOKIE.len()).is_some_and(|start| start.eq_ignore_ascii_case(MAGIC_COOKIE))
             && self.branch.len() > MAGIC_COOKIE.len()
     }
 }
@@ -63,10 +50,7 @@ impl ClientKey {
     /// The key of a request that we send, or of a response to it: both carry our Via on top and the same CSeq.
     pub(super) fn of(message: &Message) -> Result<Self, HeaderError> {
         let branch = message.top_via()?.branch().unwrap_or_default();
-        Ok(Self {
-            branch,
-            method: message.cseq()?.method.to_string(),
-        })
+        Ok(Self { branch, method: message.cseq()?.method.to_string() })
     }
 }
 
@@ -88,10 +72,6 @@ impl MergeKey {
             return Ok(None);
         }
         let from_tag = request.from()?.tag().unwrap_or_default();
-        Ok(Some(Self {
-            from_tag,
-            call_id: request.call_id()?,
-            cseq: request.cseq()?.to_string(),
-        }))
+        Ok(Some(Self { from_tag, call_id: request.call_id()?, cseq: request.cseq()?.to_string() }))
     }
 }

@@ -38,21 +38,15 @@ impl ServerInvite {
     pub fn respond(self, status: u16, timing: &Timing) -> (Self, Vec<Action>) {
         match (self, status) {
             (Self::Proceeding, 0..=199) | (Self::Accepted, 200..=299) => (self, vec![Action::Send]),
-            (Self::Proceeding, 200..=299) => (
-                Self::Accepted,
-                vec![Action::Send, Action::Set(Timer::L, timing.answer())],
-            ),
+            (Self::Proceeding, 200..=299) => {
+                (Self::Accepted, vec![Action::Send, Action::Set(Timer::L, timing.answer())])
+            }
             (Self::Proceeding, _) => {
                 let mut actions = vec![Action::Send, Action::Set(Timer::H, timing.answer())];
                 if !timing.reliable {
                     actions.push(Action::Set(Timer::G, timing.timers.t1));
                 }
-                (
-                    Self::Completed {
-                        interval: (timing.timers.t1 * 2).min(timing.timers.t2),
-                    },
-                    actions,
-                )
+                (Self::Completed { interval: (timing.timers.t1 * 2).min(timing.timers.t2) }, actions)
             }
             _ => (self, Vec::new()),
         }
@@ -62,10 +56,9 @@ impl ServerInvite {
     #[must_use]
     pub fn ack(self, timing: &Timing) -> (Self, Vec<Action>) {
         match self {
-            Self::Completed { .. } => (
-                Self::Confirmed,
-                vec![Action::Set(Timer::I, timing.absorb(timing.timers.t4))],
-            ),
+            Self::Completed { .. } => {
+                (Self::Confirmed, vec![Action::Set(Timer::I, timing.absorb(timing.timers.t4))])
+            }
             // Some peers reuse the branch for the ACK of a 2xx (RFC 6026 section 7.1).
             Self::Accepted => (self, vec![Action::PassUp]),
             Self::Proceeding | Self::Confirmed | Self::Terminated => (self, Vec::new()),
@@ -78,10 +71,7 @@ impl ServerInvite {
         match (self, timer) {
             (Self::Completed { interval }, Timer::G) => {
                 let longer = (interval * 2).min(timing.timers.t2);
-                (
-                    Self::Completed { interval: longer },
-                    vec![Action::Send, Action::Set(Timer::G, interval)],
-                )
+                (Self::Completed { interval: longer }, vec![Action::Send, Action::Set(Timer::G, interval)])
             }
             (Self::Completed { .. }, Timer::H) => {
                 (Self::Terminated, vec![Action::TimedOut, Action::Terminate])
@@ -107,10 +97,7 @@ mod tests {
         },
         reliable: false,
     };
-    const TCP: Timing = Timing {
-        reliable: true,
-        ..UDP
-    };
+    const TCP: Timing = Timing { reliable: true, ..UDP };
 
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
@@ -130,11 +117,7 @@ mod tests {
         let (mut state, actions) = ServerInvite::Proceeding.respond(486, &UDP);
         assert_eq!(
             actions,
-            [
-                Action::Send,
-                Action::Set(Timer::H, ms(32_000)),
-                Action::Set(Timer::G, ms(500))
-            ]
+            [Action::Send, Action::Set(Timer::H, ms(32_000)), Action::Set(Timer::G, ms(500))]
         );
         for interval in [1_000, 2_000, 4_000, 4_000] {
             let (next, actions) = state.timer(Timer::G, &UDP);
@@ -143,10 +126,7 @@ mod tests {
         }
         assert_eq!(
             state.timer(Timer::H, &UDP),
-            (
-                ServerInvite::Terminated,
-                vec![Action::TimedOut, Action::Terminate]
-            )
+            (ServerInvite::Terminated, vec![Action::TimedOut, Action::Terminate])
         );
     }
 
@@ -160,16 +140,10 @@ mod tests {
     fn ack_of_a_refusal_is_absorbed_for_t4() {
         let (state, _) = ServerInvite::Proceeding.respond(486, &UDP);
         let (state, actions) = state.ack(&UDP);
-        assert_eq!(
-            (state, actions),
-            (ServerInvite::Confirmed, vec![Action::Set(Timer::I, ms(5_000))])
-        );
+        assert_eq!((state, actions), (ServerInvite::Confirmed, vec![Action::Set(Timer::I, ms(5_000))]));
         assert_eq!(state.ack(&UDP), (state, vec![]));
         assert_eq!(state.timer(Timer::G, &UDP), (state, vec![]));
-        assert_eq!(
-            state.timer(Timer::I, &UDP),
-            (ServerInvite::Terminated, vec![Action::Terminate])
-        );
+        assert_eq!(state.timer(Timer::I, &UDP), (ServerInvite::Terminated, vec![Action::Terminate]));
     }
 
     #[test]
@@ -180,9 +154,6 @@ mod tests {
         assert_eq!(state.respond(200, &UDP), (state, vec![Action::Send]));
         assert_eq!(state.respond(486, &UDP), (state, vec![]));
         assert_eq!(state.ack(&UDP), (state, vec![Action::PassUp]));
-        assert_eq!(
-            state.timer(Timer::L, &UDP),
-            (ServerInvite::Terminated, vec![Action::Terminate])
-        );
+        assert_eq!(state.timer(Timer::L, &UDP), (ServerInvite::Terminated, vec![Action::Terminate]));
     }
 }

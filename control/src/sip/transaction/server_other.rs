@@ -63,32 +63,20 @@ mod tests {
         },
         reliable: false,
     };
-    const TCP: Timing = Timing {
-        reliable: true,
-        ..UDP
-    };
+    const TCP: Timing = Timing { reliable: true, ..UDP };
 
     #[test]
     fn request_that_was_not_answered_yet_is_absorbed() {
-        assert_eq!(
-            ServerOther::Trying.retransmission(),
-            (ServerOther::Trying, vec![])
-        );
+        assert_eq!(ServerOther::Trying.retransmission(), (ServerOther::Trying, vec![]));
     }
 
     #[test]
     fn final_response_is_repeated_for_each_retransmission_until_timer_j() {
         let (state, actions) = ServerOther::Trying.respond(200, &UDP);
-        assert_eq!(
-            actions,
-            [Action::Send, Action::Set(Timer::J, Duration::from_secs(32))]
-        );
+        assert_eq!(actions, [Action::Send, Action::Set(Timer::J, Duration::from_secs(32))]);
         assert_eq!(state.retransmission(), (state, vec![Action::Send]));
         assert_eq!(state.respond(500, &UDP), (state, vec![]));
-        assert_eq!(
-            state.timer(Timer::J, &UDP),
-            (ServerOther::Terminated, vec![Action::Terminate])
-        );
+        assert_eq!(state.timer(Timer::J, &UDP), (ServerOther::Terminated, vec![Action::Terminate]));
     }
 
     #[test]

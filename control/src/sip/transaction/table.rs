@@ -143,21 +143,14 @@ impl<T: Copy + Default> Transactions<T> {
                     other => (other, Vec::new()),
                 })
             };
-            return Ok(if passed_up.is_some() {
-                Received::Ack
-            } else {
-                Received::Absorbed
-            });
+            return Ok(if passed_up.is_some() { Received::Ack } else { Received::Absorbed });
         }
         if method == Method::ACK {
             return Ok(Received::Ack);
         }
         let merge = MergeKey::of(request)?;
         // CANCEL shares Call-ID, From and CSeq number with its INVITE, but its CSeq names another method.
-        if merge
-            .as_ref()
-            .is_some_and(|merge| self.merged.contains_key(merge))
-        {
+        if merge.as_ref().is_some_and(|merge| self.merged.contains_key(merge)) {
             return Ok(Received::Merged);
         }
         // BYE and CANCEL free more than they take.
@@ -224,10 +217,7 @@ impl<T: Copy + Default> Transactions<T> {
             return None;
         }
         let key = ClientKey::of(&request).ok()?;
-        let timing = Timing {
-            timers: self.timers,
-            reliable: flow.is_reliable(),
-        };
+        let timing = Timing { timers: self.timers, reliable: flow.is_reliable() };
         let is_invite = request.method() == Some(&Method::INVITE);
         let (machine, actions) = if is_invite {
             wrap(Machine::ClientInvite, ClientInvite::start(&timing))
@@ -307,11 +297,7 @@ impl<T: Copy + Default> Transactions<T> {
                 continue;
             };
             let user = entry.user;
-            let slot = if timer.is_pacing() {
-                &mut entry.pacing
-            } else {
-                &mut entry.ending
-            };
+            let slot = if timer.is_pacing() { &mut entry.pacing } else { &mut entry.ending };
             *slot = None;
             let timed_out = self.step_with_outcome(now, id, None, out, |machine, timing| match machine {
                 Machine::ClientInvite(state) => wrap(Machine::ClientInvite, state.timer(timer, timing)),
@@ -362,16 +348,7 @@ impl<T: Copy + Default> Transactions<T> {
                 }
             }
         }
-        let entry = Entry {
-            machine,
-            key,
-            flow,
-            last: None,
-            invite: None,
-            pacing: None,
-            ending: None,
-            user,
-        };
+        let entry = Entry { machine, key, flow, last: None, invite: None, pacing: None, ending: None, user };
         self.entries.insert(id, entry);
         id
     }
@@ -403,9 +380,7 @@ impl<T: Copy + Default> Transactions<T> {
         transition: impl FnOnce(Machine, &Timing) -> (Machine, Vec<Action>),
     ) -> Option<T> {
         let user = self.entries.get(&id)?.user;
-        self.step_with_outcome(now, id, response, out, transition)
-            .passed_up
-            .then_some(user)
+        self.step_with_outcome(now, id, response, out, transition).passed_up.then_some(user)
     }
 
     fn step_with_outcome(
@@ -419,10 +394,7 @@ impl<T: Copy + Default> Transactions<T> {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Outcome::default();
         };
-        let timing = Timing {
-            timers: self.timers,
-            reliable: entry.flow.is_reliable(),
-        };
+        let timing = Timing { timers: self.timers, reliable: entry.flow.is_reliable() };
         let (machine, actions) = transition(entry.machine, &timing);
         entry.machine = machine;
         self.act(now, id, actions, response, out)
@@ -444,35 +416,22 @@ impl<T: Copy + Default> Transactions<T> {
             match action {
                 Action::Send => {
                     if let Some(bytes) = &entry.last {
-                        out.push(Transmit {
-                            flow: entry.flow,
-                            bytes: bytes.clone(),
-                            transaction: Some(id),
-                        });
+                        out.push(Transmit { flow: entry.flow, bytes: bytes.clone(), transaction: Some(id) });
                     }
                 }
                 Action::SendAck => {
                     let invite = entry.invite.as_ref();
-                    if let Some(ack) = invite
-                        .zip(response)
-                        .and_then(|(invite, response)| follow_up::ack(invite, response))
+                    if let Some(ack) =
+                        invite.zip(response).and_then(|(invite, response)| follow_up::ack(invite, response))
                     {
-                        out.push(Transmit {
-                            flow: entry.flow,
-                            bytes: ack.to_bytes(),
-                            transaction: None,
-                        });
+                        out.push(Transmit { flow: entry.flow, bytes: ack.to_bytes(), transaction: None });
                     }
                 }
                 Action::PassUp => outcome.passed_up = true,
                 Action::TimedOut => outcome.timed_out = true,
                 Action::Set(timer, duration) => {
                     let handle = self.queue.set(now + duration, (id, timer));
-                    let slot = if timer.is_pacing() {
-                        &mut entry.pacing
-                    } else {
-                        &mut entry.ending
-                    };
+                    let slot = if timer.is_pacing() { &mut entry.pacing } else { &mut entry.ending };
                     if let Some(old) = slot.replace(handle) {
                         self.queue.cancel(old);
                     }

@@ -28,14 +28,8 @@ impl TransportCounters {
             ("transport_keep_alives", read(&self.keep_alives)),
             ("transport_datagrams_too_long", read(&self.datagrams_too_long)),
             ("transport_datagrams_unsent", read(&self.datagrams_unsent)),
-            (
-                "transport_connections_over_limit",
-                read(&self.connections_over_limit),
-            ),
-            (
-                "transport_connections_over_source_limit",
-                read(&self.connections_over_source_limit),
-            ),
+            ("transport_connections_over_limit", read(&self.connections_over_limit)),
+            ("transport_connections_over_source_limit", read(&self.connections_over_source_limit)),
             ("transport_connections_idle", read(&self.connections_idle)),
         ]
     }

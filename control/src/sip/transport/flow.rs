@@ -98,10 +98,7 @@ impl Flow {
             Self::Tcp { .. } => *self,
             Self::Udp { local, remote } => {
                 let port = via.rport().or(via.port).unwrap_or(DEFAULT_PORT);
-                Self::Udp {
-                    local,
-                    remote: SocketAddr::new(remote.ip(), port),
-                }
+                Self::Udp { local, remote: SocketAddr::new(remote.ip(), port) }
             }
         }
     }
@@ -138,10 +135,7 @@ mod tests {
 
     #[test]
     fn response_goes_to_the_source_address_and_to_the_port_of_rport_sent_by_or_the_default() {
-        assert_eq!(
-            answer_port("SIP/2.0/UDP 10.0.0.9:5070;rport;branch=z9hG4bK-1"),
-            40001
-        );
+        assert_eq!(answer_port("SIP/2.0/UDP 10.0.0.9:5070;rport;branch=z9hG4bK-1"), 40001);
         assert_eq!(answer_port("SIP/2.0/UDP 10.0.0.9:5070;branch=z9hG4bK-1"), 5070);
         assert_eq!(answer_port("SIP/2.0/UDP 10.0.0.9;branch=z9hG4bK-1"), 5060);
     }

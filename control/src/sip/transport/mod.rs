@@ -54,11 +54,7 @@ pub struct Outgoing {
 /// The parser's limits for a size of message.
 fn parser_limits(limits: &Limits) -> message::Limits {
     let defaults = message::Limits::default();
-    message::Limits {
-        head: defaults.head.min(limits.message_bytes),
-        body: limits.message_bytes,
-        ..defaults
-    }
+    message::Limits { head: defaults.head.min(limits.message_bytes), body: limits.message_bytes, ..defaults }
 }
 
 /// Notes in a request where it came from (RFC 3261 section 18.2.1, RFC 3581).

@@ -46,12 +46,7 @@ impl Sockets {
         let (arrivals, receiver) = mpsc::channel(limits.queue);
         let counters = Arc::new(TransportCounters::default());
         let parser = parser_limits(limits);
-        let shared = Arc::new(tcp::Shared::new(
-            parser,
-            limits,
-            Arc::clone(&counters),
-            arrivals.clone(),
-        ));
+        let shared = Arc::new(tcp::Shared::new(parser, limits, Arc::clone(&counters), arrivals.clone()));
         let mut udp_sockets = HashMap::new();
         let mut tcp_listeners = Vec::new();
         for &listen in listen {
@@ -68,24 +63,12 @@ impl Sockets {
         }
         for (&local, socket) in &udp_sockets {
             let (socket, counters, arrivals) = (Arc::clone(socket), Arc::clone(&counters), arrivals.clone());
-            tokio::spawn(udp::listen(
-                socket,
-                local,
-                parser,
-                limits.message_bytes,
-                counters,
-                arrivals,
-            ));
+            tokio::spawn(udp::listen(socket, local, parser, limits.message_bytes, counters, arrivals));
         }
         for (listener, local) in tcp_listeners {
             tokio::spawn(tcp::listen(listener, local, Arc::clone(&shared)));
         }
-        let sockets = Self {
-            udp: udp_sockets,
-            connections: HashMap::new(),
-            by_peer: HashMap::new(),
-            shared,
-        };
+        let sockets = Self { udp: udp_sockets, connections: HashMap::new(), by_peer: HashMap::new(), shared };
         Ok((sockets, receiver))
     }
 
@@ -116,26 +99,15 @@ impl Sockets {
                     }
                 }
             }
-            Flow::Tcp {
-                local,
-                remote,
-                connection,
-            } => {
-                let outgoing = Outgoing {
-                    bytes: transmit.bytes,
-                    transaction: transmit.transaction,
-                };
+            Flow::Tcp { local, remote, connection } => {
+                let outgoing = Outgoing { bytes: transmit.bytes, transaction: transmit.transaction };
                 let open = connection.filter(|id| self.connections.contains_key(id));
                 let id = open.or_else(|| self.by_peer.get(&remote).copied());
                 let id = id.unwrap_or_else(|| self.connect(local, remote));
                 let Some(connection) = self.connections.get(&id) else {
                     return transmit.transaction;
                 };
-                connection
-                    .sender
-                    .try_send(outgoing)
-                    .err()
-                    .and(transmit.transaction)
+                connection.sender.try_send(outgoing).err().and(transmit.transaction)
             }
         }
     }
@@ -158,14 +130,7 @@ impl Sockets {
         let id = self.shared.next_id();
         let (sender, outgoing) = mpsc::channel(tcp::OUTGOING_QUEUE);
         self.insert(remote, id, sender.clone());
-        tokio::spawn(tcp::connect(
-            local,
-            remote,
-            id,
-            sender,
-            outgoing,
-            Arc::clone(&self.shared),
-        ));
+        tokio::spawn(tcp::connect(local, remote, id, sender, outgoing, Arc::clone(&self.shared)));
         id
     }
 

@@ -75,10 +75,7 @@ impl Shared {
             return None;
         }
         *taken += 1;
-        Some(Place {
-            shared: Arc::clone(self),
-            source,
-        })
+        Some(Place { shared: Arc::clone(self), source })
     }
 }
 
@@ -130,19 +127,10 @@ pub(super) async fn listen(listener: TcpListener, local: SocketAddr, shared: Arc
         };
         let id = shared.next_id();
         let (sender, outgoing) = mpsc::channel(OUTGOING_QUEUE);
-        let flow = Flow::Tcp {
-            local,
-            remote,
-            connection: Some(id),
-        };
+        let flow = Flow::Tcp { local, remote, connection: Some(id) };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            if shared
-                .arrivals
-                .send(Arrival::Opened(flow, id, sender.clone()))
-                .await
-                .is_ok()
-            {
+            if shared.arrivals.send(Arrival::Opened(flow, id, sender.clone())).await.is_ok() {
                 serve(stream, flow, id, sender, outgoing, &shared).await;
             }
             drop(place);
@@ -161,11 +149,7 @@ pub(super) async fn connect(
 ) {
     match tokio::time::timeout(WRITE_TIMEOUT, dial(local, remote)).await {
         Ok(Ok(stream)) => {
-            let flow = Flow::Tcp {
-                local,
-                remote,
-                connection: Some(id),
-            };
+            let flow = Flow::Tcp { local, remote, connection: Some(id) };
             serve(stream, flow, id, sender, outgoing, &shared).await;
         }
         Ok(Err(_)) | Err(_) => {
@@ -181,11 +165,7 @@ pub(super) async fn connect(
 }
 
 async fn dial(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if remote.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind(SocketAddr::new(local.ip(), 0))?;
     socket.connect(remote).await
 }
@@ -218,10 +198,7 @@ async fn read(mut stream: OwnedReadHalf, flow: Flow, sender: mpsc::Sender<Outgoi
                 Ok(None) => break,
                 Ok(Some(StreamItem::Ping)) => {
                     count(&shared.counters.keep_alives);
-                    let pong = Outgoing {
-                        bytes: Bytes::from_static(b"\r\n"),
-                        transaction: None,
-                    };
+                    let pong = Outgoing { bytes: Bytes::from_static(b"\r\n"), transaction: None };
                     // A peer that pings faster than it reads may miss a pong.
                     let _ = sender.try_send(pong);
                     continue;
