@@ -53,15 +53,14 @@ impl LegTable {
         if self.chain(key).count() >= LEGS_PER_BUCKET as usize {
             return Err(TableError::BucketFull);
         }
-        let index = if self.never_used < self.legs.length() {
+        let rested = self.resting.front().is_some_and(|(_, since)| now.duration_since(*since) >= REST);
+        let index = if rested {
+            self.resting.pop_front().map(|(index, _)| index).ok_or(TableError::Full)?
+        } else if self.never_used < self.legs.length() {
             self.never_used += 1;
             self.never_used - 1
         } else {
-            let rested = self.resting.front().is_some_and(|(_, since)| now.duration_since(*since) >= REST);
-            if !rested {
-                return Err(TableError::Full);
-            }
-            self.resting.pop_front().map(|(index, _)| index).ok_or(TableError::Full)?
+            return Err(TableError::Full);
         };
         self.installed.insert(key, index);
         Ok(index)
@@ -108,5 +107,111 @@ impl LegTable {
         let head = self.buckets.word32(key.bucket(), 0).load(Ordering::Relaxed);
         std::iter::successors(Some(head), |index| Some(self.legs.read(*index).next))
             .take_while(|index| *index != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_common::byte_order::{Be16, Be32};
+
+    const ADDRESS: Be32 = Be32::new(0x0a00_0001);
+
+    fn table(legs: u32) -> LegTable {
+        LegTable::new(SharedArray::in_memory(LEG_BUCKETS), SharedArray::in_memory(legs + 1))
+    }
+
+    fn key(port: u16) -> LegKey {
+        LegKey::new(ADDRESS, Be16::new(port))
+    }
+
+    /// Another address and port with the bucket of `key(port)`.
+    fn neighbour(port: u16, number: u16) -> LegKey {
+        let key = LegKey::new(Be32::new(ADDRESS.get() ^ u32::from(number)), Be16::new(port ^ number));
+        assert_eq!(key.bucket(), self::key(port).bucket());
+        key
+    }
+
+    impl LegTable {
+        fn add(&mut self, key: LegKey, now: Instant) -> u32 {
+            let index = self.reserve(key, now).unwrap();
+            self.publish(index, Leg { key, ..Leg::default() });
+            index
+        }
+
+        /// What the kernel half would find.
+        fn find(&self, key: LegKey) -> Option<u32> {
+            self.chain(key).find(|index| self.legs.read(*index).key == key)
+        }
+    }
+
+    #[test]
+    fn a_leg_is_found_from_its_publication_to_its_removal() {
+        let (mut table, now) = (table(4), Instant::now());
+        let index = table.reserve(key(4000), now).unwrap();
+        assert_eq!(table.find(key(4000)), None, "reserved is not published");
+        table.publish(index, Leg { key: key(4000), ..Leg::default() });
+        assert_eq!(table.find(key(4000)), Some(index));
+        table.remove(key(4000), now);
+        assert_eq!(table.find(key(4000)), None);
+    }
+
+    #[test]
+    fn a_chain_survives_removal_anywhere() {
+        for removed in 0..3 {
+            let (mut table, now) = (table(4), Instant::now());
+            let keys = [key(4000), neighbour(4000, 1), neighbour(4000, 2)];
+            let indexes = keys.map(|key| table.add(key, now));
+            table.remove(keys[removed], now);
+            for at in 0..3 {
+                assert_eq!(table.find(keys[at]), (at != removed).then_some(indexes[at]), "{removed} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_removed_record_still_leads_to_the_rest_of_its_chain() {
+        let (mut table, now) = (table(4), Instant::now());
+        let last = table.add(key(4000), now);
+        let middle = table.add(neighbour(4000, 1), now);
+        table.add(neighbour(4000, 2), now);
+        table.remove(neighbour(4000, 1), now);
+        // A program that stood on the record when it was unlinked reads on.
+        assert_eq!(table.legs.read(middle).next, last);
+    }
+
+    #[test]
+    fn keys_are_unique_and_buckets_bounded() {
+        let (mut table, now) = (table(64), Instant::now());
+        table.add(key(4000), now);
+        assert_eq!(table.reserve(key(4000), now), Err(TableError::Taken));
+        for number in 1..16 {
+            table.add(neighbour(4000, number), now);
+        }
+        assert_eq!(table.reserve(neighbour(4000, 16), now), Err(TableError::BucketFull));
+        assert!(table.reserve(key(4001 + 64), now).is_ok(), "other buckets are not");
+    }
+
+    #[test]
+    fn a_slot_rests_before_its_next_life_and_counts_its_lives() {
+        let (mut table, now) = (table(1), Instant::now());
+        let index = table.add(key(4000), now);
+        let generation = table.legs.read(index).generation;
+        assert_eq!(table.reserve(key(4002), now), Err(TableError::Full));
+        table.remove(key(4000), now);
+        assert_eq!(table.reserve(key(4002), now), Err(TableError::Full), "it rests");
+        assert_eq!(table.add(key(4002), now + REST), index);
+        assert_eq!(table.legs.read(index).generation, generation + 1);
+    }
+
+    #[test]
+    fn a_slot_that_was_reserved_in_vain_is_given_back() {
+        let (mut table, now) = (table(1), Instant::now());
+        let kept = table.add(key(4000), now);
+        table.remove(key(4000), now);
+        table.reserve(key(4002), now + REST).unwrap();
+        table.remove(key(4002), now + REST);
+        assert_eq!(table.free(), 1);
+        assert_eq!(table.reserve(key(4004), now + REST * 2), Ok(kept));
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::NetlinkPayload;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -18,11 +18,12 @@ use tokio::task::JoinHandle;
 /// Changes that wait to be applied; the kernel's own socket buffer holds more behind them.
 const CHANGES: usize = 1024;
 
-/// A network device.
+/// A network device with a MAC address, be it zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
+    pub(crate) ethernet: bool,
     pub(crate) mac: [u8; 6],
     pub(crate) mtu: u32,
 }
@@ -100,7 +101,7 @@ impl Netlink {
         Ok((Self { handle }, Connection(vec![reader, translator]), changes))
     }
 
-    /// Every Ethernet device.
+    /// Every device with a MAC address.
     pub(crate) async fn links(&self) -> io::Result<Vec<Link>> {
         let messages: Vec<_> =
             self.handle.link().get().execute().try_collect().await.map_err(io::Error::other)?;
@@ -172,7 +173,8 @@ fn link(message: &LinkMessage) -> Option<Link> {
             _ => {}
         }
     }
-    Some(Link { index: message.header.index, name: name?, mac: mac?, mtu: mtu? })
+    let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
+    Some(Link { index: message.header.index, name: name?, ethernet, mac: mac?, mtu: mtu? })
 }
 
 fn neighbour(message: &NeighbourMessage, gone: bool) -> Option<Neighbour> {

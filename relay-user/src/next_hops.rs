@@ -161,3 +161,89 @@ impl NextHops {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERFACE: u32 = 3;
+    const VIA: Via = Via { interface: INTERFACE, address: Ipv4Addr::new(10, 0, 0, 9) };
+
+    fn link(mtu: u32, mac: u8) -> Link {
+        Link { index: INTERFACE, name: "eth0".into(), ethernet: true, mac: [mac; 6], mtu }
+    }
+
+    fn neighbour(mac: Option<u8>) -> Neighbour {
+        Neighbour { interface: VIA.interface, address: VIA.address, mac: mac.map(|mac| [mac; 6]) }
+    }
+
+    fn hops() -> NextHops {
+        let mut hops = NextHops::new(SharedArray::in_memory(3), HashMap::from([(INTERFACE, 5)]));
+        hops.link_changed(link(1500, 1));
+        hops
+    }
+
+    #[test]
+    fn a_next_hop_is_resolved_once_its_neighbour_is_known() {
+        let mut hops = hops();
+        let index = hops.acquire(VIA).unwrap();
+        assert!(!hops.is_resolved(index));
+        assert_eq!(hops.to_confirm(false), [VIA]);
+        hops.neighbour_changed(&neighbour(Some(2)));
+        assert_eq!(hops.shared.read(index), NextHop::resolved([2; 6], [1; 6], 5, 1500));
+        assert!(hops.to_confirm(false).is_empty());
+        hops.neighbour_changed(&neighbour(None));
+        assert!(!hops.is_resolved(index));
+    }
+
+    #[test]
+    fn a_neighbour_that_is_known_before_is_resolved_at_once() {
+        let mut hops = hops();
+        hops.neighbour_changed(&neighbour(Some(2)));
+        let index = hops.acquire(VIA).unwrap();
+        assert!(hops.is_resolved(index));
+    }
+
+    #[test]
+    fn a_device_that_changes_changes_its_next_hops() {
+        let mut hops = hops();
+        hops.neighbour_changed(&neighbour(Some(2)));
+        let index = hops.acquire(VIA).unwrap();
+        hops.link_changed(link(9000, 7));
+        assert_eq!(hops.shared.read(index), NextHop::resolved([2; 6], [7; 6], 5, 9000));
+        hops.link_gone(INTERFACE);
+        assert!(!hops.is_resolved(index));
+    }
+
+    #[test]
+    fn one_neighbour_is_one_record_until_its_last_user_leaves() {
+        let mut hops = hops();
+        hops.neighbour_changed(&neighbour(Some(2)));
+        let index = hops.acquire(VIA).unwrap();
+        assert_eq!(hops.acquire(VIA), Ok(index));
+        hops.release(index);
+        assert!(hops.is_resolved(index));
+        hops.release(index);
+        assert!(!hops.is_resolved(index), "nobody uses it");
+        assert_eq!(hops.via(index), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_its_records_are_used_again() {
+        let mut hops = hops();
+        let via = |last| Via { address: Ipv4Addr::new(10, 0, 0, last), ..VIA };
+        let first = hops.acquire(via(1)).unwrap();
+        hops.acquire(via(2)).unwrap();
+        assert_eq!(hops.acquire(via(3)), Err(NextHopError::Full));
+        hops.release(first);
+        assert_eq!(hops.acquire(via(3)), Ok(first));
+    }
+
+    #[test]
+    fn a_device_without_the_program_is_refused_by_name() {
+        let mut hops = hops();
+        hops.link_changed(Link { index: 4, name: "eth1".into(), ..link(1500, 1) });
+        let error = hops.acquire(Via { interface: 4, ..VIA });
+        assert_eq!(error, Err(NextHopError::NotAttached { interface: 4, name: Some("eth1".into()) }));
+    }
+}

@@ -127,7 +127,7 @@ impl Relay {
         let mut slots = HashMap::new();
         for (slot, name) in (0..DEVICES).zip(&options.interfaces) {
             let interface = attach::attach(program.xdp()?, name, options.mode)?;
-            if !links.iter().any(|link| link.index == interface.index) {
+            if !links.iter().any(|link| link.index == interface.index && link.ethernet) {
                 return Err(StartError::NotEthernet(name.clone()));
             }
             devices

@@ -57,6 +57,17 @@ impl<T: Pod> SharedArray<T> {
         Ok(Self { start, length, bytes, elements: PhantomData })
     }
 
+    /// An array of zeros that no kernel half shares: for tests of the tables.
+    #[cfg(test)]
+    pub(crate) fn in_memory(length: u32) -> Self {
+        let bytes = size_of::<T>().next_multiple_of(8) * length as usize;
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at an address of the kernel's choice; no memory of ours is touched.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
+        assert_ne!(address, libc::MAP_FAILED);
+        Self { start: NonNull::new(address.cast()).unwrap(), length, bytes, elements: PhantomData }
+    }
+
     /// Number of elements.
     pub(crate) fn length(&self) -> u32 {
         self.length

@@ -1,11 +1,9 @@
 //! Media between two terminals through the relay, over real veth pairs.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::*;
 use relay_user::{Event, Mode, ModeChoice, SourcePolicy};
-use support::*;
 use testbed::Topology;
 
 #[test]

@@ -1,6 +1,5 @@
 //! A relay between a camera and a viewer, in namespaces of its own, with everything that a test needs to send through
 //! it.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
@@ -37,9 +36,26 @@ impl Bench {
     }
 
     pub(crate) fn with_mode(mode: ModeChoice) -> Self {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Self::on(runtime, mode)
+    }
+
+    /// A relay whose tasks stand still: nobody tells it what changes around it.
+    pub(crate) fn unattended() -> Self {
+        Self::on(|| tokio::runtime::Builder::new_current_thread().enable_all().build(), ModeChoice::Native)
+    }
+
+    fn on(runtime: impl FnOnce() -> std::io::Result<Runtime> + Send, mode: ModeChoice) -> Self {
         let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
-        let (runtime, relay) = topology.relay.run(|| start(mode)).unwrap();
-        Self { relay: relay.expect("the relay starts"), runtime, topology }
+        let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
+        let start = || {
+            // The threads of the runtime, and so its sockets, are in the namespace of the thread that makes it.
+            let runtime = runtime().unwrap();
+            let relay = runtime.block_on(Relay::start(&Options { interfaces, mode, legs: 64 }));
+            (runtime, relay.expect("the relay starts"))
+        };
+        let (runtime, relay) = topology.relay.run(start).unwrap();
+        Self { relay, runtime, topology }
     }
 
     /// Installs a call between camera and viewer.
@@ -73,14 +89,6 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
-}
-
-fn start(mode: ModeChoice) -> (Runtime, Result<Relay, relay_user::StartError>) {
-    // One thread, so that every socket is made in the namespace of this thread.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
-    let relay = runtime.block_on(Relay::start(&Options { interfaces, mode, legs: 64 }));
-    (runtime, relay)
 }
 
 fn socket(namespace: &testbed::Namespace, address: SocketAddr) -> UdpSocket {

@@ -1,0 +1,9 @@
+//! The data plane on real devices: what the program does with one frame, and media between two terminals.
+//!
+//! Takes root: each test makes network namespaces of its own.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+
+mod refusals;
+mod support;
+mod unicast;
+mod verdicts;

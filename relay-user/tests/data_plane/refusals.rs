@@ -1,0 +1,140 @@
+//! What the data plane refuses, in which words, and that nothing is left behind.
+
+use std::net::SocketAddr;
+
+use relay_user::{
+    AttachError, InstallError, LegSpec, ModeChoice, Options, Plan, Relay, RouteError, SourcePolicy,
+    StartError,
+};
+use testbed::{Namespace, Topology};
+
+use crate::support::*;
+
+fn start_in(namespace: &Namespace, interfaces: &[&str]) -> Result<(), StartError> {
+    let interfaces = interfaces.iter().map(ToString::to_string).collect();
+    let start = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(Relay::start(&Options { interfaces, mode: ModeChoice::Auto, legs: 16 })).map(|_| ())
+    };
+    namespace.run(start).unwrap()
+}
+
+fn attached(namespace: &Namespace) -> bool {
+    let output = namespace.command("ip").args(["link"]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).contains("prog/xdp")
+}
+
+impl Bench {
+    fn refuse(&self, camera: LegSpec, viewer: LegSpec) -> InstallError {
+        let before = self.relay.occupancy();
+        let error = self.runtime.block_on(self.relay.install(&call(camera, viewer))).unwrap_err();
+        assert_eq!(self.relay.occupancy(), before, "something of a refused plan is left: {error}");
+        error
+    }
+}
+
+fn towards(remote: &str) -> LegSpec {
+    LegSpec { remote: Some(remote.parse().unwrap()), ..viewer_leg(SourcePolicy::Learn) }
+}
+
+#[test]
+fn an_interface_that_does_not_exist_is_named() {
+    let topology = Topology::create().unwrap();
+    let error = start_in(&topology.relay, &[Topology::CAMERA.device, "eth7"]).unwrap_err();
+    assert!(matches!(&error, StartError::Attach(AttachError::Missing(name)) if name == "eth7"), "{error}");
+    assert!(error.to_string().contains("ip -brief link"), "{error}");
+    assert!(!attached(&topology.relay), "the first interface keeps a program");
+}
+
+#[test]
+fn an_interface_that_runs_another_program_is_named() {
+    let bench = Bench::start();
+    let error = start_in(&bench.topology.relay, &[Topology::CAMERA.device]).unwrap_err();
+    assert!(
+        matches!(&error, StartError::Attach(AttachError::Busy(name)) if name == Topology::CAMERA.device),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_loopback_device_and_no_device_are_refused() {
+    let topology = Topology::create().unwrap();
+    assert!(matches!(start_in(&topology.relay, &[]), Err(StartError::NoInterface)));
+    // Its frames have an Ethernet header, but its neighbours are nowhere.
+    let error = start_in(&topology.relay, &["lo"]).unwrap_err();
+    assert!(matches!(&error, StartError::NotEthernet(name) if name == "lo"), "{error}");
+    assert!(!attached(&topology.relay));
+}
+
+#[test]
+fn dropping_the_relay_takes_the_program_off() {
+    let Bench { relay, runtime, topology } = Bench::start();
+    assert!(attached(&topology.relay));
+    drop(relay);
+    drop(runtime);
+    assert!(!attached(&topology.relay));
+}
+
+#[test]
+fn a_destination_without_a_route_is_refused() {
+    let bench = Bench::start();
+    let error = bench.refuse(camera_leg(SourcePolicy::Learn), towards("203.0.113.9:4000"));
+    assert!(matches!(&error, InstallError::Route(RouteError::None { .. })), "{error}");
+    assert!(error.to_string().contains("no route to 203.0.113.9"), "{error}");
+}
+
+#[test]
+fn a_destination_on_this_machine_is_refused() {
+    let bench = Bench::start();
+    let error = bench.refuse(camera_leg(SourcePolicy::Learn), towards("10.78.1.1:4000"));
+    assert!(matches!(&error, InstallError::Route(RouteError::Local { .. })), "{error}");
+}
+
+#[test]
+fn a_destination_behind_another_device_is_refused() {
+    let bench = Bench::start();
+    bench.topology.relay.ip(&["link", "add", "other", "type", "veth", "peer", "name", "rehto"]).unwrap();
+    bench.topology.relay.ip(&["address", "add", "10.79.0.1/24", "dev", "other"]).unwrap();
+    bench.topology.relay.ip(&["link", "set", "other", "up"]).unwrap();
+    let error = bench.refuse(camera_leg(SourcePolicy::Learn), towards("10.79.0.2:4000"));
+    assert!(error.to_string().contains("`other`, which is not among the relay's interfaces"), "{error}");
+}
+
+#[test]
+fn an_address_in_use_is_refused() {
+    let bench = Bench::start();
+    let legs = bench.call(camera_leg(SourcePolicy::Learn), viewer_leg(SourcePolicy::Learn));
+    let other: SocketAddr = "10.78.2.1:31000".parse().unwrap();
+    let error = bench
+        .refuse(LegSpec { local: other, ..camera_leg(SourcePolicy::Learn) }, viewer_leg(SourcePolicy::Learn));
+    assert!(
+        matches!(error, InstallError::Taken(taken) if taken == viewer_leg(SourcePolicy::Learn).local),
+        "{error}"
+    );
+    // The same address twice in one plan.
+    let twice = LegSpec { local: other, ..camera_leg(SourcePolicy::Learn) };
+    assert!(matches!(bench.refuse(twice.clone(), twice), InstallError::Taken(_)));
+    // Both are free again afterwards.
+    bench.relay.remove(&legs);
+    bench.call(LegSpec { local: other, ..camera_leg(SourcePolicy::Learn) }, viewer_leg(SourcePolicy::Learn));
+}
+
+#[test]
+fn a_full_table_refuses_and_recovers() {
+    let bench = Bench::start();
+    let (_, free) = bench.relay.occupancy();
+    let leg = |port: usize| LegSpec {
+        local: SocketAddr::new(Topology::CAMERA.relay.into(), 32000 + u16::try_from(port).unwrap()),
+        ..camera_leg(SourcePolicy::Learn)
+    };
+    let plan = |count: usize| Plan { legs: (0..count).map(leg).collect(), streams: vec![] };
+    let error = bench.runtime.block_on(bench.relay.install(&plan(free + 1))).unwrap_err();
+    assert!(error.to_string().contains("all 64 legs are in use"), "{error}");
+    assert_eq!(bench.relay.occupancy(), (0, free));
+    // Slots rest a moment after use.
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    let legs = bench.runtime.block_on(bench.relay.install(&plan(free))).unwrap();
+    assert_eq!(bench.relay.occupancy(), (free, 0));
+    bench.relay.remove(&legs);
+    assert_eq!(bench.relay.occupancy(), (0, free));
+}
