@@ -1,12 +1,7 @@
 //! A session that two descriptions set up, over the real relay: media of both kinds, both ways, over real devices.
 //!
 //! Takes root: each test makes network namespaces of its own.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
