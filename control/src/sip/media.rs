@@ -110,6 +110,7 @@ fn announced_ssrc(media: &Media, direction: Direction) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     use super::{describe, readdress};
     use crate::session::LocalMedia;
@@ -217,5 +218,39 @@ mod tests {
     fn the_addresses_must_be_as_many_as_the_media() {
         let error = readdress(&mut sdp("v=0\nm=audio 1 RTP/AVP 0\n"), &[]).unwrap_err();
         assert_eq!(error, SdpError::MediaCount { found: 1, expected: 0 });
+    }
+
+    proptest! {
+        /// Whatever can be described can be readdressed, and then says our addresses and nothing else has changed.
+        #[test]
+        fn what_is_described_can_be_readdressed(
+            lines in proptest::collection::vec(0usize..14, 0..24),
+            port in 1u16..65535,
+        ) {
+            let vocabulary = [
+                "c=IN IP4 192.0.2.9", "c=IN IP6 2001:db8::9", "c=IN IP4 0.0.0.0", "c=IN IP4 phone.example",
+                &format!("m=audio {port} RTP/AVP 0 8"), "m=video 0 RTP/AVP 96", "m=video 4000/2 RTP/AVP 96",
+                "m=video 4000 TCP/RTP/AVP 96", "a=rtcp:4005", "a=rtcp:4005 IN IP4 192.0.2.8", "a=rtcp-mux",
+                "a=inactive", "y=0200000001", "a=candidate:1 1 UDP 1 192.0.2.9 4000 typ host",
+            ];
+            let body: String = lines.iter().map(|line| format!("{}\n", vocabulary[*line])).collect();
+            let before = sdp(&format!("v=0\n{body}"));
+            let Ok(described) = describe(&before) else { return Ok(()) };
+            let local: Vec<LocalMedia> = described.media.iter().map(|line| local(if line.rejected { 0 } else { 40000 })).collect();
+            let mut after = before.clone();
+            readdress(&mut after, &local).unwrap();
+            let again = describe(&after).unwrap();
+            for (before, after) in described.media.iter().zip(&again.media) {
+                prop_assert_eq!(after.remote, before.remote.map(|_| local_rtp()));
+                let same = |line: &crate::session::MediaLine| (line.rejected, line.rtcp_mux, line.silent, line.payload_types.clone());
+                prop_assert_eq!(same(before), same(after));
+            }
+            let written = after.to_bytes();
+            prop_assert!(!written.windows(12).any(|window| window == b"a=candidate:"));
+        }
+    }
+
+    fn local_rtp() -> std::net::SocketAddr {
+        local(40000).rtp
     }
 }

@@ -7,6 +7,9 @@ use super::HeaderError;
 use super::grammar;
 use super::name::HeaderName;
 
+/// Parameters of one field. Digest has a dozen; looking each up costs time that a stranger chooses.
+const MOST_PARAMS: usize = 32;
+
 /// `Digest name=value, name="value", …`: a challenge or an answer to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthParams {
@@ -25,7 +28,8 @@ impl AuthParams {
     /// Reads a field value. `name` says in errors which field it came from.
     ///
     /// # Errors
-    /// [`HeaderError::Invalid`] when there is no scheme, a parameter has no value, occurs twice, or is not UTF-8.
+    /// [`HeaderError::Invalid`] when there is no scheme, a parameter has no value, occurs twice or is not UTF-8, or there are more
+    /// than 32.
     pub fn parse(name: HeaderName, value: &[u8]) -> Result<Self, HeaderError> {
         const EXPECTED: &str = "`Digest name=value, name=\"value\", …`";
         Self::read(value).ok_or_else(|| HeaderError::invalid(name, value, EXPECTED))
@@ -73,7 +77,11 @@ impl AuthParams {
             let quoted_whole = grammar::quoted_length(value.as_bytes()) == Some(value.len());
             let bare = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
             // Twice the same name is an attempt to have two readers see two values.
-            if !grammar::is_token(name.as_bytes()) || !(quoted_whole || bare) || list.raw(name).is_some() {
+            if !grammar::is_token(name.as_bytes())
+                || !(quoted_whole || bare)
+                || list.raw(name).is_some()
+                || list.params.len() == MOST_PARAMS
+            {
                 return None;
             }
             list.params.push((name.to_owned(), value.to_owned()));
@@ -125,5 +133,9 @@ mod tests {
         ] {
             assert_eq!(read(text), None, "{text}");
         }
+        let many =
+            |count: usize| format!("Digest {}", (0..count).map(|n| format!("p{n}=x,")).collect::<String>());
+        assert!(read(&many(32)).is_some());
+        assert_eq!(read(&many(33)), None);
     }
 }

@@ -110,13 +110,17 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// Parameters of one URI or field. Real ones have fewer than ten; comparing many would cost time that a stranger
+/// chooses.
+const MOST_PARAMS: usize = 64;
+
 /// The parameters of a URI or of a header field, in order, values as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params(Vec<(String, Option<String>)>);
 
 impl Params {
     /// Reads `name`, `name=value` and `name="quoted value"` separated by `;`. Empty parameters (`;;`) are tolerated.
-    /// `None` when a name is no token, a value is empty, a quote is open or the text is not UTF-8.
+    /// `None` when a name is no token, a value is empty, a quote is open, the text is not UTF-8 or there are more than 64.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut params = Vec::new();
@@ -126,7 +130,8 @@ impl Params {
                 Some((name, value)) => (name.trim_end(), Some(value.trim_start())),
                 None => (part, None),
             };
-            if !is_param_name(name) || value.is_some_and(|value| !is_param_value(value)) {
+            let valid = is_param_name(name) && value.is_none_or(is_param_value);
+            if !valid || params.len() == MOST_PARAMS {
                 return None;
             }
             params.push((name.to_owned(), value.map(str::to_owned)));
@@ -239,5 +244,7 @@ mod tests {
         for text in [";a=", ";=b", ";a=\"open", ";a b=c", ";a=\"x\"y"] {
             assert_eq!(Params::parse(text.as_bytes()), None, "{text}");
         }
+        assert!(Params::parse(";a".repeat(64).as_bytes()).is_some());
+        assert_eq!(Params::parse(";a".repeat(65).as_bytes()), None);
     }
 }

@@ -2,10 +2,10 @@
 //! touched leaves as it came; the parts are read beside it. It must not know header fields.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::grammar::Params;
+use super::host::{Host, parse_host_port};
 
 /// The scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,82 +18,6 @@ pub enum Scheme {
     Tel,
     /// Anything else: answered 416, or passed on unread.
     Other,
-}
-
-/// The host of a URI or of a Via field.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// A domain name, as written.
-    Name(String),
-    /// An IPv4 address, or an IPv6 address in brackets.
-    Address(IpAddr),
-}
-
-impl Host {
-    /// Reads a host name, an IPv4 address or a bracketed IPv6 address. `None` for anything else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        if let Some(inner) = text.strip_prefix('[') {
-            return inner.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(|ip| Self::Address(ip.into()));
-        }
-        if let Ok(address) = text.parse() {
-            return Some(Self::Address(IpAddr::V4(address)));
-        }
-        // Underscores are no host name by RFC 1123, but devices have them.
-        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        (!text.is_empty() && text.bytes().all(valid)).then(|| Self::Name(text.to_owned()))
-    }
-
-    /// The address, if the host is one.
-    #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
-        match self {
-            Self::Address(address) => Some(*address),
-            Self::Name(_) => None,
-        }
-    }
-
-    /// Whether both name the same host; names ignore case.
-    #[must_use]
-    pub fn equivalent(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Name(one), Self::Name(two)) => one.eq_ignore_ascii_case(two),
-            _ => self == other,
-        }
-    }
-}
-
-impl From<IpAddr> for Host {
-    fn from(address: IpAddr) -> Self {
-        Self::Address(address)
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Address(IpAddr::V4(address)) => write!(f, "{address}"),
-            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
-        }
-    }
-}
-
-/// Splits `host`, `host:port` or `[v6]:port`; white space around the colon is tolerated (RFC 3261 section 25.1, COLON).
-pub(super) fn parse_host_port(text: &str) -> Option<(Host, Option<u16>)> {
-    let name_end =
-        if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
-    let (host, rest) = text.split_at_checked(name_end)?;
-    let host = Host::parse(host.trim_ascii())?;
-    let rest = rest.trim_ascii();
-    if rest.is_empty() {
-        return Some((host, None));
-    }
-    let digits = rest.strip_prefix(':')?.trim_ascii();
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some((host, Some(digits.parse().ok()?)))
 }
 
 /// A URI: its text and its parts.

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::HeaderError;
 use super::grammar::Params;
+use super::host::{Host, parse_host_port};
 use super::method::Transport;
 use super::name::HeaderName;
-use super::uri::{Host, parse_host_port};
 
 /// One hop in the path of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
