@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ struct Remembered {
     legs: Mutex<BTreeMap<u32, LegSpec>>,
     streams: Mutex<Vec<StreamSpec>>,
     next: Mutex<u32>,
-    refuse_installs: AtomicBool,
+    /// How many of the next installs are refused.
+    refuse_installs: AtomicU32,
     refuse_moves: AtomicBool,
 }
 
@@ -50,7 +51,8 @@ impl DataPlane for Memory {
     type Error = Refused;
 
     async fn install(&self, plan: &Plan) -> Result<Vec<u32>, Refused> {
-        if self.0.refuse_installs.load(Ordering::Relaxed) {
+        let refusals = &self.0.refuse_installs;
+        if refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             return Err(Refused);
         }
         self.0.streams.lock().unwrap().extend(&plan.streams);
@@ -364,10 +366,9 @@ async fn an_answer_that_does_not_fit_changes_nothing() {
     let core = core(&plane);
     let (id, _) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
     assert!(matches!(core.answer(id, &description([])).await, Err(SessionError::MediaCount { .. })));
-    plane.0.refuse_installs.store(true, Ordering::Relaxed);
+    plane.0.refuse_installs.store(1, Ordering::Relaxed);
     let error = core.answer(id, &one("10.2.0.9:5000")).await.unwrap_err();
     assert_eq!(error.to_string(), format!("the relay does not take the legs of session {id}: refused"));
-    plane.0.refuse_installs.store(false, Ordering::Relaxed);
     core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
     assert_eq!(plane.legs().len(), 4);
 }
@@ -380,17 +381,19 @@ async fn a_change_that_fails_half_way_is_undone() {
     let before = plane.legs();
     let both = |a, b| description([line(a), line(b)]);
     core.reoffer(id, Side::Caller, &both("10.1.0.9:8000", "10.1.0.9:8010")).await.unwrap();
-    plane.0.refuse_installs.store(true, Ordering::Relaxed);
+    plane.0.refuse_installs.store(1, Ordering::Relaxed);
     core.answer(id, &both("10.2.0.9:9000", "10.2.0.9:9010")).await.unwrap_err();
     assert_eq!(plane.legs(), before, "moved legs are moved back");
-    plane.0.refuse_installs.store(false, Ordering::Relaxed);
     plane.0.refuse_moves.store(true, Ordering::Relaxed);
     let muxed = |address| description([MediaLine { rtcp_mux: true, ..line(address) }]);
     core.reoffer(id, Side::Callee, &one("10.2.0.9:9000")).await.unwrap();
     core.answer(id, &one("10.1.0.9:4000")).await.unwrap_err();
     assert_eq!(plane.legs(), before);
+    plane.0.refuse_installs.store(1, Ordering::Relaxed);
     core.reoffer(id, Side::Callee, &muxed("10.2.0.9:5000")).await.unwrap();
+    core.answer(id, &muxed("10.1.0.9:4000")).await.unwrap_err();
+    assert_eq!(plane.legs(), before, "legs that made room are put back");
     core.answer(id, &muxed("10.1.0.9:4000")).await.unwrap();
     assert_eq!(plane.legs().len(), 2, "legs of another kind take their place");
-    assert_eq!(core.end(id).await.unwrap().legs.len(), 6, "what both kinds counted");
+    assert_eq!(core.end(id).await.unwrap().legs.len(), 6, "what all kinds counted");
 }
