@@ -50,7 +50,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway in the foreground until SIGINT or SIGTERM
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Say whether a configuration file is good, and what it means
     Check(check::Arguments),
     /// Show what a running gateway does: interfaces, registrations, calls, packets, counters

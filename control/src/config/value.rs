@@ -141,7 +141,7 @@ impl FromStr for PortRange {
         let (first, last) = text.split_once('-').ok_or_else(wrong)?;
         let first: u16 = first.trim().parse().map_err(|_| wrong())?;
         let last: u16 = last.trim().parse().map_err(|_| wrong())?;
-        if first < 1024 || first % 2 != 0 || last % 2 != 1 || first > last {
+        if first < 1024 || !first.is_multiple_of(2) || last % 2 != 1 || first > last {
             return Err(wrong());
         }
         Ok(Self { first, last })

@@ -131,7 +131,7 @@ impl Core {
         request: &Message,
         user: &str,
         asks: Asks,
-    ) -> Result<(), Message> {
+    ) -> Result<(), Box<Message>> {
         match self.authenticator.check(now, flow, request, user, asks) {
             Outcome::Accepted => Ok(()),
             Outcome::Challenge { algorithms, stale } => {
@@ -140,15 +140,15 @@ impl Core {
                 for challenge in self.authenticator.digest.challenges(&algorithms, stale, now) {
                     response.headers.push(asks.challenge(), challenge);
                 }
-                Err(response)
+                Err(response.into())
             }
             Outcome::Refused(why) => {
                 self.counters.count("sip_authentication_failures");
-                Err(self.refusal(flow, request, 403, why))
+                Err(self.refusal(flow, request, 403, why).into())
             }
             Outcome::Malformed(what) => {
                 let text = format!("{} cannot be read: {what}", asks.credentials());
-                Err(self.refusal(flow, request, 400, &text))
+                Err(self.refusal(flow, request, 400, &text).into())
             }
         }
     }

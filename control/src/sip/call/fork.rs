@@ -10,7 +10,7 @@ use super::{
     MediaRequest, Purpose, Side, State, Then, description,
 };
 use crate::config::Mode;
-use crate::sip::core::Core;
+use crate::sip::core::{Core, RETRY_AFTER_SECONDS};
 use crate::sip::dialog::{Dialog, own_contact, own_via};
 use crate::sip::message::{HeaderName, Message, Method, StartLine};
 use crate::sip::transaction;
@@ -92,14 +92,14 @@ impl Core {
             },
             // An early description that cannot be relayed is no reason to end the call: it rings without media.
             Then::Progress(response) => {
-                self.progress(now, call, index, &response, result.unwrap_or_default())
+                self.progress(now, call, index, &response, result.unwrap_or_default());
             }
             Then::Accept => self.accept(now, call, index, result),
             Then::Acknowledge(side, transaction, sequence, ack) => {
                 self.acknowledge(now, call, side, transaction, sequence, &ack, result);
             }
             Then::Pass(side, transaction, request) => {
-                self.pass(now, call, side, transaction, *request, result)
+                self.pass(now, call, side, transaction, *request, result);
             }
             Then::Return(transaction, response) => self.pass_back(now, call, transaction, &response, result),
         }
@@ -266,7 +266,7 @@ impl Core {
 
     /// Passes a refusal on to the caller and ends the call.
     pub(super) fn refuse(&mut self, now: Instant, call: &mut Call, failure: &Failure) {
-        let status = told_status(failure.status);
+        let status = if failure.response.is_some() { told_status(failure.status) } else { failure.status };
         let mut response = match &failure.response {
             Some(response) if status == failure.status => {
                 let mut onward = translate_response(&call.invite, response);
@@ -277,6 +277,9 @@ impl Core {
         };
         if let Some(text) = &failure.warning {
             response.headers.push(HeaderName::Warning, warning(call.flow.local(), text));
+        }
+        if status == 503 {
+            response.headers.push(HeaderName::RetryAfter, RETRY_AFTER_SECONDS);
         }
         let response = response.with_to_tag(&call.tag);
         self.respond(now, call.transaction, &response);
@@ -406,9 +409,8 @@ fn rank(status: u16) -> u16 {
 /// What the caller is told. Challenges and redirections of a contact are not the caller's to follow.
 fn told_status(status: u16) -> u16 {
     match status {
-        300..=399 => 480,
         401 | 407 | 421 | 422 => 500,
-        503 => 480,
+        300..=399 | 503 => 480,
         other => other,
     }
 }

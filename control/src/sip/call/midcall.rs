@@ -8,7 +8,7 @@ use super::fork::translate_response;
 use super::refresh::told;
 use super::translate::{ALLOW, carry_body, copy_headers, warning};
 use super::{Call, MediaOperation, MediaRefusal, Passed, Purpose, Side, Then, Unacknowledged, description};
-use crate::sip::core::Core;
+use crate::sip::core::{Core, RETRY_AFTER_SECONDS};
 use crate::sip::dialog::Misfit;
 use crate::sip::message::{HeaderName, Message, Method};
 use crate::sip::transaction::{self, TransactionId};
@@ -128,7 +128,7 @@ impl Core {
                 self.negotiate(now, call, index, operation, Then::Pass(side, id, Box::new(request)));
             }
             None if request.method() == Some(&Method::UPDATE) => {
-                self.refreshed_by(now, call, side, id, &request)
+                self.refreshed_by(now, call, side, id, &request);
             }
             None => {
                 let body = request.body.clone();
@@ -213,7 +213,7 @@ impl Core {
                 call.passed.insert(onward, passed);
             }
             None => {
-                let response = self.response(&request, 503).with(HeaderName::RetryAfter, "5");
+                let response = self.response(&request, 503).with(HeaderName::RetryAfter, RETRY_AFTER_SECONDS);
                 self.respond(now, id, &response);
             }
         }

@@ -36,11 +36,11 @@ impl Refreshing {
 
 impl Core {
     /// Refuses an INVITE whose session interval is too short for us.
-    pub(super) fn session_is_acceptable(&mut self, request: &Message) -> Result<(), Message> {
+    pub(super) fn session_is_acceptable(&mut self, request: &Message) -> Result<(), Box<Message>> {
         let min = self.config.sip.min_session_expires;
         match request.session_expires() {
             Ok(Some(asked)) if asked.interval < min => {
-                Err(self.response(request, 422).with(HeaderName::MinSe, min.as_secs().to_string()))
+                Err(self.response(request, 422).with(HeaderName::MinSe, min.as_secs().to_string()).into())
             }
             _ => Ok(()),
         }

@@ -7,7 +7,7 @@ use super::translate::{ALLOW, warning};
 use super::{Branch, BranchState, Call, CallId, CallTimer, MediaQueue, Purpose, Side, State, description};
 use crate::config::Mode;
 use crate::sip::auth::Asks;
-use crate::sip::core::Core;
+use crate::sip::core::{Core, RETRY_AFTER_SECONDS};
 use crate::sip::message::{HeaderName, Message};
 use crate::sip::transaction::TransactionId;
 use crate::sip::transport::Flow;
@@ -69,44 +69,46 @@ impl Core {
         self.calls.insert(call_id, call);
     }
 
-    fn admit(&mut self, now: Instant, flow: &Flow, request: &Message) -> Result<Admitted, Message> {
+    fn admit(&mut self, now: Instant, flow: &Flow, request: &Message) -> Result<Admitted, Box<Message>> {
         if request.max_forwards().is_ok_and(|hops| hops == Some(0)) {
-            return Err(self.response(request, 483));
+            return Err(self.response(request, 483).into());
         }
         if self.came_by_us(request) {
-            return Err(self.response(request, 482));
+            return Err(self.response(request, 482).into());
         }
         if request.contact().is_err() {
             let tag = self.identifiers.token();
             let reason = "INVITE needs one Contact address";
-            return Err(Message::response_with_reason(request, 400, reason).with_to_tag(&tag));
+            return Err(Message::response_with_reason(request, 400, reason).with_to_tag(&tag).into());
         }
         let Some(from) = request.from().ok().and_then(|from| from.uri.user_unescaped()) else {
-            return Err(self.refusal(flow, request, 403, "From names no account: sip:user@host"));
+            return Err(self.refusal(flow, request, 403, "From names no account: sip:user@host").into());
         };
         self.authenticate(now, flow, request, &from, Asks::Proxy)?;
-        let Some(to) = request.request_uri().and_then(|uri| uri.user_unescaped()) else {
-            return Err(self.refusal(flow, request, 404, "the Request-URI names nobody: sip:user@host"));
+        let Some(to) = request.request_uri().and_then(crate::sip::message::SipUri::user_unescaped) else {
+            return Err(self
+                .refusal(flow, request, 404, "the Request-URI names nobody: sip:user@host")
+                .into());
         };
         let Some(mode) = self.config.rule(&from, &to).map(|rule| rule.mode) else {
             let text = format!("no rule lets {from} call {to}");
-            return Err(self.refusal(flow, request, 403, &text));
+            return Err(self.refusal(flow, request, 403, &text).into());
         };
         if !self.authenticator.knows(&to) {
-            return Err(self.refusal(flow, request, 404, &format!("there is no account {to}")));
+            return Err(self.refusal(flow, request, 404, &format!("there is no account {to}")).into());
         }
         if self.registrar.bindings(now, &to).is_empty() {
-            return Err(self.refusal(flow, request, 480, &format!("{to} is not registered")));
+            return Err(self.refusal(flow, request, 480, &format!("{to} is not registered")).into());
         }
         if self.calls.len() >= self.config.sip.limits.calls {
             self.counters.count("calls_over_limit");
             let response = self.response(request, 503);
-            return Err(response.with(HeaderName::RetryAfter, "5"));
+            return Err(response.with(HeaderName::RetryAfter, RETRY_AFTER_SECONDS).into());
         }
         if mode == Mode::Relay && !request.body.is_empty() && description(request).is_none() {
             let response =
                 self.refusal(flow, request, 415, "relayed calls are described by application/sdp alone");
-            return Err(response.with(HeaderName::Accept, "application/sdp"));
+            return Err(response.with(HeaderName::Accept, "application/sdp").into());
         }
         self.session_is_acceptable(request)?;
         Ok(Admitted { from, to, mode })

@@ -16,7 +16,7 @@ impl Core {
     /// Runs every timer that is due.
     pub fn expire(&mut self, now: Instant) {
         while let Some(event) = self.transactions.expire(now, &mut self.effects.transmits) {
-            self.transaction_failed(now, event);
+            self.transaction_failed(now, &event);
         }
         while let Some(timer) = self.timers.pop(now) {
             match timer {
@@ -36,18 +36,19 @@ impl Core {
     pub fn unsent(&mut self, now: Instant, transaction: TransactionId) {
         self.counters.count("sip_requests_unsent");
         if let Some(event) = self.transactions.unreachable(transaction) {
-            self.transaction_failed(now, event);
+            self.transaction_failed(now, &event);
         }
     }
 
-    fn transaction_failed(&mut self, now: Instant, event: Event<Purpose>) {
-        // RFC 3261 section 8.1.3.1: a timeout counts as 408, a transport error as 503.
-        let (id, purpose, status, warning) = match event {
+    fn transaction_failed(&mut self, now: Instant, event: &Event<Purpose>) {
+        // RFC 3261 section 8.1.3.1: a timeout counts as 408. A transport error would be 503, but to the other side of a
+        // call it is the terminal that is not there, not the gateway.
+        let (id, purpose, status, warning) = match *event {
             Event::TimedOut(id, purpose) => {
                 self.counters.count("sip_transactions_timed_out");
                 (id, purpose, 408, "the terminal did not answer")
             }
-            Event::Unreachable(id, purpose) => (id, purpose, 503, "the terminal cannot be reached"),
+            Event::Unreachable(id, purpose) => (id, purpose, 480, "the terminal cannot be reached"),
         };
         let failure = Failure { status, response: None, warning: Some(warning.to_owned()) };
         match purpose {

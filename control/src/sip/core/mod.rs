@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::timers::{TimerHandle, TimerQueue};
 
 /// Seconds after which a refused peer may try again (RFC 3261 section 20.33).
-const RETRY_AFTER_SECONDS: &str = "5";
+pub(super) const RETRY_AFTER_SECONDS: &str = "5";
 
 /// What is to be done.
 #[derive(Debug, Default)]

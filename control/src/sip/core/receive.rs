@@ -62,7 +62,7 @@ impl Core {
             Ok(Received::Absorbed) => self.counters.count("sip_requests_retransmitted"),
             Ok(Received::Ack) => self.ack(now, flow, &request),
             Ok(Received::Cancel(id, invite)) => {
-                self.cancel(now, id, &request, invite.map(|(_, purpose)| purpose))
+                self.cancel(now, id, &request, invite.map(|(_, purpose)| purpose));
             }
             Ok(Received::Merged) => {
                 self.counters.count("sip_requests_merged");

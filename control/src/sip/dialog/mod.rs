@@ -70,7 +70,7 @@ impl Dialog {
     /// A header field that is needed is absent or malformed.
     pub fn established(invite: &Message, response: &Message, flow: Flow) -> Result<Self, HeaderError> {
         let contact =
-            invite.headers.get(HeaderName::Contact).map(|header| header.value()).unwrap_or_default();
+            invite.headers.get(HeaderName::Contact).map(super::message::Header::value).unwrap_or_default();
         Ok(Self {
             call_id: response.call_id()?,
             local_tag: response.from()?.tag().unwrap_or_default(),

@@ -187,9 +187,9 @@ impl<T: Copy + Default> Transactions<T> {
             return;
         };
         let takes = match entry.machine {
-            Machine::ServerInvite(ServerInvite::Proceeding) => true,
+            Machine::ServerInvite(ServerInvite::Proceeding)
+            | Machine::ServerOther(ServerOther::Trying | ServerOther::Proceeding) => true,
             Machine::ServerInvite(ServerInvite::Accepted) => (200..300).contains(&status),
-            Machine::ServerOther(ServerOther::Trying | ServerOther::Proceeding) => true,
             _ => false,
         };
         if !takes {

@@ -57,7 +57,7 @@ impl Sockets {
                     udp_sockets.insert(listen.address, socket);
                 }
                 Transport::Tcp => {
-                    tcp_listeners.push((tcp::open(listen.address).map_err(refused)?, listen.address))
+                    tcp_listeners.push((tcp::open(listen.address).map_err(refused)?, listen.address));
                 }
             }
         }

@@ -1,0 +1,242 @@
+//! Calls in relay mode: the real binary, the real XDP program, terminals in network namespaces.
+//!
+//! Takes root, iproute2, ethtool and sip-tester.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+mod support;
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use control::sip::message::{HeaderName, Message};
+use support::gateway::Gateway;
+use support::terminal::{Terminal, audio};
+use testbed::{Namespace, Topology};
+
+/// Two terminals and the gateway between them.
+struct Call {
+    gateway: Gateway,
+    viewer: Terminal,
+    camera: Terminal,
+    viewer_rtp: UdpSocket,
+    camera_rtp: UdpSocket,
+    _topology: Topology,
+}
+
+impl Call {
+    fn prepare(relay_keys: &str) -> Self {
+        let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
+        let (viewer_side, camera_side) = (Topology::VIEWER, Topology::CAMERA);
+        let configuration = format!(
+            r#"
+[sip]
+listen = ["udp:{viewer}:5060", "udp:{camera}:5060"]
+realm = "culvert.example"
+[[account]]
+user = "viewer"
+authenticate = "never"
+from = ["{viewer}/24"]
+[[account]]
+user = "camera"
+authenticate = "never"
+from = ["{camera}/24"]
+[relay]
+interfaces = ["{viewer_device}", "{camera_device}"]
+{relay_keys}
+[[network]]
+name = "operators"
+interface = "{viewer_device}"
+address = "{viewer}"
+[[network]]
+name = "cameras"
+interface = "{camera_device}"
+address = "{camera}"
+[[rule]]
+from = "*"
+to = "*"
+mode = "relay"
+"#,
+            viewer = viewer_side.relay,
+            camera = camera_side.relay,
+            viewer_device = viewer_side.device,
+            camera_device = camera_side.device,
+        );
+        let gateway = Gateway::start(Some(&topology.relay), &configuration);
+        let terminal = |namespace: &Namespace, user, side: testbed::Side| {
+            let address = SocketAddr::new(side.terminal.into(), 5070);
+            Terminal::new(Some(namespace), user, address, SocketAddr::new(side.relay.into(), 5060))
+        };
+        let rtp = |namespace: &Namespace, side: testbed::Side| {
+            let socket = namespace.run(|| UdpSocket::bind((side.terminal, 4000)).unwrap()).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket
+        };
+        let camera = terminal(&topology.camera, "camera", camera_side);
+        camera.register();
+        Self {
+            viewer: terminal(&topology.viewer, "viewer", viewer_side),
+            viewer_rtp: rtp(&topology.viewer, viewer_side),
+            camera_rtp: rtp(&topology.camera, camera_side),
+            camera,
+            gateway,
+            _topology: topology,
+        }
+    }
+
+    /// INVITE and 200; returns what the camera received and what the viewer received.
+    fn answer(&self) -> (Message, Message) {
+        self.viewer.invite("camera", "call", &audio(self.viewer_rtp.local_addr().unwrap()));
+        let invite = self.camera.receive_request("INVITE");
+        self.camera.respond(&invite, 200, "camera1", &audio(self.camera_rtp.local_addr().unwrap()));
+        let answer = self.viewer.receive_response();
+        assert_eq!(answer.status_code(), Some(200));
+        (invite, answer)
+    }
+
+    fn acknowledge(&self, answer: &Message) {
+        self.viewer.request_in_dialog("ACK", answer, 1, "");
+        self.camera.receive_request("ACK");
+    }
+}
+
+/// Where a session description wants its only medium.
+fn media_address(message: &Message) -> SocketAddr {
+    let text = String::from_utf8(message.body.to_vec()).unwrap();
+    let field = |start: &str, index: usize| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(start))
+            .unwrap_or_else(|| panic!("{start} in {text}"));
+        line.split_whitespace().nth(index).unwrap().to_owned()
+    };
+    SocketAddr::new(field("c=IN IP4 ", 0).parse().unwrap(), field("m=audio ", 0).parse().unwrap())
+}
+
+/// The smallest RTP packet: version 2, payload type 0.
+fn rtp(sequence: u8) -> Vec<u8> {
+    [&[0x80, 0, 0, sequence, 0, 0, 0, 0, 1, 2, 3, 4][..], b"payload"].concat()
+}
+
+fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = [0; 1_500];
+    let (length, from) = socket.recv_from(&mut buffer).expect("media arrives");
+    (buffer[..length].to_vec(), from)
+}
+
+#[test]
+fn media_flows_from_the_moment_at_which_the_200_arrives() {
+    let call = Call::prepare("");
+    let (invite, answer) = call.answer();
+    let (told_camera, told_viewer) = (media_address(&invite), media_address(&answer));
+    assert_eq!(
+        told_camera.ip(),
+        IpAddr::V4(Topology::CAMERA.relay),
+        "the camera is told our address on its network"
+    );
+    assert_eq!(
+        told_viewer.ip(),
+        IpAddr::V4(Topology::VIEWER.relay),
+        "the viewer is told our address on its network"
+    );
+    assert_eq!((told_camera.port() % 2, told_viewer.port() % 2), (0, 0), "RTP has even ports");
+    // The very first packets, before any ACK.
+    call.viewer_rtp.send_to(&rtp(1), told_viewer).unwrap();
+    assert_eq!(receive(&call.camera_rtp), (rtp(1), told_camera));
+    call.camera_rtp.send_to(&rtp(2), told_camera).unwrap();
+    assert_eq!(receive(&call.viewer_rtp), (rtp(2), told_viewer));
+    call.acknowledge(&answer);
+
+    let status = call.gateway.wait_for("the counters", |status| {
+        status
+            .calls
+            .iter()
+            .flat_map(|call| &call.legs)
+            .filter(|leg| leg.received == 1 && leg.sent == 1)
+            .count()
+            == 2
+    });
+    let legs: Vec<_> = status.calls[0].legs.iter().filter(|leg| leg.kind == "rtp").collect();
+    assert!(legs.iter().all(|leg| leg.path == "xdp" && leg.dropped.is_empty()), "{legs:#?}");
+    assert!(status.relay.unwrap().interfaces.iter().all(|interface| interface.mode == "native"));
+
+    call.viewer.request_in_dialog("BYE", &answer, 2, "");
+    assert_eq!(call.viewer.receive_status(), 200);
+    let bye = call.camera.receive_request("BYE");
+    call.camera.respond(&bye, 200, "camera1", "");
+    call.gateway.wait_for_end("the caller hung up");
+    let status = call.gateway.wait_for("the end", |status| status.calls.is_empty());
+    assert_eq!(status.relay.unwrap().port_pairs.in_use, 0, "ports are given back");
+    assert!(call.gateway.log().contains("received 1 sent 1 dropped 0"), "{}", call.gateway.log());
+    call.viewer_rtp.send_to(&rtp(3), told_viewer).unwrap();
+    call.camera_rtp.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(call.camera_rtp.recv(&mut [0; 100]).is_err(), "no rule is left after the call");
+}
+
+#[test]
+fn malformed_session_description_is_refused_with_488_that_says_what() {
+    let call = Call::prepare("");
+    call.viewer.invite(
+        "camera",
+        "call",
+        "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio x RTP/AVP 0\r\n",
+    );
+    let refusal = call.viewer.receive_response();
+    assert_eq!(refusal.status_code(), Some(488));
+    let warning = refusal.headers.get(HeaderName::Warning).unwrap().text().unwrap();
+    assert!(warning.contains("m=audio x RTP/AVP 0"), "{warning}");
+    call.camera.expect_silence();
+    assert_eq!(call.gateway.status().relay.unwrap().port_pairs.in_use, 0);
+}
+
+#[test]
+fn call_without_an_offer_is_relayed_too() {
+    let call = Call::prepare("");
+    call.viewer.invite("camera", "call", "");
+    let invite = call.camera.receive_request("INVITE");
+    assert!(invite.body.is_empty());
+    call.camera.respond(&invite, 200, "camera1", &audio(call.camera_rtp.local_addr().unwrap()));
+    let answer = call.viewer.receive_response();
+    let told_viewer = media_address(&answer);
+    call.viewer.request_in_dialog("ACK", &answer, 1, &audio(call.viewer_rtp.local_addr().unwrap()));
+    let told_camera = media_address(&call.camera.receive_request("ACK"));
+    call.viewer_rtp.send_to(&rtp(1), told_viewer).unwrap();
+    assert_eq!(receive(&call.camera_rtp), (rtp(1), told_camera));
+    call.camera_rtp.send_to(&rtp(2), told_camera).unwrap();
+    assert_eq!(receive(&call.viewer_rtp), (rtp(2), told_viewer));
+}
+
+#[test]
+fn no_port_left_is_answered_503() {
+    let call = Call::prepare("ports = \"30000-30001\"\nquarantine_seconds = 60");
+    let (_, answer) = call.answer();
+    call.acknowledge(&answer);
+    let other = Terminal::new(
+        Some(&call._topology.viewer),
+        "viewer",
+        SocketAddr::new(Topology::VIEWER.terminal.into(), 5071),
+        SocketAddr::new(Topology::VIEWER.relay.into(), 5060),
+    );
+    other.invite("camera", "second", &audio(call.viewer_rtp.local_addr().unwrap()));
+    let refusal = other.receive_response();
+    assert_eq!(refusal.status_code(), Some(503));
+    let warning = refusal.headers.get(HeaderName::Warning).unwrap().text().unwrap();
+    assert!(warning.contains("no media port left"), "{warning}");
+}
+
+#[test]
+fn call_whose_media_falls_silent_is_ended() {
+    let call = Call::prepare("media_timeout_seconds = 2");
+    let (_, answer) = call.answer();
+    call.acknowledge(&answer);
+    let bye = call.camera.receive_request("BYE");
+    call.camera.respond(&bye, 200, "camera1", "");
+    let bye = call.viewer.receive_request("BYE");
+    call.viewer.respond(&bye, 200, "", "");
+    call.gateway.wait_for_end("no media");
+}

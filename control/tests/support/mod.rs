@@ -1,0 +1,7 @@
+//! What the end-to-end tests stand on: the real binary, sipp, and terminals whose every message a test writes itself.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub(crate) mod gateway;
+pub(crate) mod sipp;
+pub(crate) mod terminal;
