@@ -312,20 +312,30 @@ impl Shared {
     pub(crate) async fn next_hop(&self, remote: SocketAddr, local: SocketAddr) -> Result<u32, InstallError> {
         let destination = plan::check_address(remote, "remote address")?;
         let source = plan::check_address(local, "local address")?;
-        let route = self.kernel_route(destination, Some(source)).await?;
-        if route.local {
-            return Err(RouteError::Local { destination: remote.ip() }.into());
-        }
-        let via = Via { interface: route.interface, address: route.gateway.unwrap_or(destination) };
-        let hop = self.state().next_hops.acquire(via).map_err(|error| match error {
-            NextHopError::NotAttached { interface, name } => {
-                let interface = name.unwrap_or_else(|| format!("interface {interface}"));
-                InstallError::Route(RouteError::NotAttached { destination: remote.ip(), interface })
-            }
-            NextHopError::Full => InstallError::NextHopsFull(NEXT_HOPS - 1),
-        })?;
+        let via = self.via(destination, source).await?;
+        let hop = self.acquire(via, destination)?;
         self.resolve(hop, via).await;
         Ok(hop)
+    }
+
+    /// The neighbour that a packet of ours to `destination` is sent through now.
+    pub(crate) async fn via(&self, destination: Ipv4Addr, source: Ipv4Addr) -> Result<Via, RouteError> {
+        let route = self.kernel_route(destination, Some(source)).await?;
+        if route.local {
+            return Err(RouteError::Local { destination: destination.into() });
+        }
+        Ok(Via { interface: route.interface, address: route.gateway.unwrap_or(destination) })
+    }
+
+    /// The next hop through a neighbour, for one more user.
+    pub(crate) fn acquire(&self, via: Via, destination: Ipv4Addr) -> Result<u32, InstallError> {
+        self.state().next_hops.acquire(via).map_err(|error| match error {
+            NextHopError::NotAttached { interface, name } => {
+                let interface = name.unwrap_or_else(|| format!("interface {interface}"));
+                InstallError::Route(RouteError::NotAttached { destination: destination.into(), interface })
+            }
+            NextHopError::Full => InstallError::NextHopsFull(NEXT_HOPS - 1),
+        })
     }
 
     /// Asks for a neighbour's MAC address unless it is known, and waits a little for the answer.

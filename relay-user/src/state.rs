@@ -199,6 +199,16 @@ impl State {
         }
     }
 
+    /// Changes the next hop towards the remote side of a leg, unless that moved meanwhile.
+    pub(crate) fn change_hop(&mut self, id: LegId, remote: SocketAddrV4, hop: Option<u32>) {
+        let current = self.installed.get(&id).is_some_and(|leg| leg.remote == Some(remote));
+        if current {
+            self.move_remote(id, Some(remote), hop);
+        } else if let Some(hop) = hop {
+            self.next_hops.release(hop);
+        }
+    }
+
     /// Starts the source policy of a leg anew, with what the other side says now.
     pub(crate) fn tell_remote(&mut self, id: LegId, remote: Option<SocketAddr>) {
         let Some(leg) = self.installed.get_mut(&id) else {
@@ -282,9 +292,9 @@ impl State {
     }
 
     /// Every leg that sends: its local address, its remote side, and its next hop now.
-    pub(crate) fn senders(&self) -> Vec<(LegId, SocketAddr, SocketAddrV4, Option<u32>)> {
+    pub(crate) fn senders(&self) -> Vec<(LegId, SocketAddrV4, SocketAddrV4, Option<u32>)> {
         let sender = |(id, leg): (&LegId, &Installed)| {
-            (!leg.ingress.is_empty()).then_some((*id, leg.spec.local, leg.remote?, leg.hop))
+            (!leg.ingress.is_empty()).then_some((*id, v4(leg.spec.local)?, leg.remote?, leg.hop))
         };
         self.installed.iter().filter_map(sender).collect()
     }

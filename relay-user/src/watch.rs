@@ -1,6 +1,7 @@
 //! The tasks that keep the kernel's tables true while media runs: changes of the network, events of the program, and
 //! a regular look for what an event may have missed.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,8 @@ const ROUTES_SETTLE: Duration = Duration::from_millis(50);
 /// How often the tables are looked over: learned sources whose event was lost, neighbours to be confirmed.
 const LOOK_OVER: Duration = Duration::from_secs(1);
 
-/// Neighbours are confirmed every so many looks, because the kernel does not see that media uses them, and forgets
-/// them.
+/// Every so many looks the network is read anew, and neighbours are confirmed: the kernel does not see that media uses
+/// them, and forgets them.
 const CONFIRM_EVERY: u32 = 15;
 
 /// Starts the tasks.
@@ -73,19 +74,43 @@ async fn network(shared: Arc<Shared>, mut changes: mpsc::Receiver<Change>) {
     }
 }
 
-/// Finds every next hop anew.
+/// Finds every next hop anew. Each destination is asked for once, however many legs send there.
 async fn reroute(shared: &Shared) {
+    let mut found = HashMap::new();
     let senders = shared.state().senders();
     for (leg, local, remote, old) in senders {
-        match shared.next_hop(SocketAddr::V4(remote), local).await {
-            Ok(hop) if Some(hop) == old => shared.state().next_hops.release(hop),
-            Ok(hop) => shared.state().move_remote(leg, Some(remote), Some(hop)),
-            Err(error) => {
-                tracing::warn!(%remote, %error, "media for a leg has nowhere to go after a route change");
-                shared.state().move_remote(leg, Some(remote), None);
+        let pair = (*remote.ip(), *local.ip());
+        let via = match found.get(&pair) {
+            Some(via) => *via,
+            None => {
+                let via = shared.via(pair.0, pair.1).await;
+                let via = via.inspect_err(|error| tracing::warn!(%error, "media has nowhere to go")).ok();
+                found.insert(pair, via);
+                via
             }
+        };
+        match via.and_then(|via| shared.acquire(via, pair.0).ok()) {
+            Some(hop) if Some(hop) == old => shared.state().next_hops.release(hop),
+            hop => shared.state().change_hop(leg, remote, hop),
         }
     }
+}
+
+/// Reads links and neighbours anew, in case that changes came faster than they could be read.
+async fn read_again(shared: &Shared) {
+    match (shared.netlink.links().await, shared.netlink.neighbours().await) {
+        (Ok(links), Ok(neighbours)) => {
+            let mut state = shared.state();
+            for link in links {
+                state.next_hops.link_changed(link);
+            }
+            for neighbour in &neighbours {
+                state.next_hops.neighbour_changed(neighbour);
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "links and neighbours cannot be read"),
+    }
+    shared.resolved.notify_waiters();
 }
 
 /// Reads the program's events.
@@ -181,7 +206,12 @@ async fn look_over(shared: Arc<Shared>) {
         for (leg, _) in strayed {
             follow(&shared, leg).await;
         }
-        let neighbours = shared.state().next_hops.to_confirm(looks.is_multiple_of(CONFIRM_EVERY));
+        let confirm = looks.is_multiple_of(CONFIRM_EVERY);
+        if confirm {
+            read_again(&shared).await;
+            reroute(&shared).await;
+        }
+        let neighbours = shared.state().next_hops.to_confirm(confirm);
         for via in neighbours {
             if let Err(error) = shared.netlink.look_for(via.interface, via.address).await {
                 tracing::debug!(neighbour = %via.address, %error, "cannot ask for a neighbour");

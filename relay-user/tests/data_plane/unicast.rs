@@ -1,9 +1,11 @@
 //! Media between two terminals through the relay, over real veth pairs.
 
+use std::net::UdpSocket;
+use std::thread;
 use std::time::Duration;
 
 use crate::support::*;
-use relay_user::{Event, Mode, ModeChoice, SourcePolicy};
+use relay_user::{Event, LegSpec, Mode, ModeChoice, SourcePolicy};
 use testbed::Topology;
 
 #[test]
@@ -144,11 +146,40 @@ fn a_neighbour_that_changes_its_address_is_followed() {
 }
 
 #[test]
+fn a_route_that_changes_is_followed() {
+    let bench = Bench::start();
+    // The viewer has a second address, which is no neighbour: a route leads there.
+    let address = std::net::Ipv4Addr::new(192, 0, 2, 9);
+    bench.topology.viewer.ip(&["address", "add", "192.0.2.9/32", "dev", "lo"]).unwrap();
+    let relay = &bench.topology.relay;
+    relay.ip(&["route", "add", "192.0.2.0/24", "via", "10.78.2.2"]).unwrap();
+    let far = LegSpec { remote: Some((address, VIEWER_PORT).into()), ..viewer_leg(SourcePolicy::Pinned) };
+    let [leg, _] = bench.call(camera_leg(SourcePolicy::Pinned), far);
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let viewer = bench.topology.viewer.run(|| UdpSocket::bind((address, VIEWER_PORT)).unwrap()).unwrap();
+    viewer.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let arrives = |sequence: u16| {
+        // The change takes a moment.
+        thread::sleep(Duration::from_millis(5));
+        camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
+        viewer.recv_from(&mut [0; 2048]).is_ok()
+    };
+    assert!(arrives(1));
+
+    // A router that does not exist, then the right one again.
+    relay.ip(&["route", "replace", "192.0.2.0/24", "via", "10.78.2.77"]).unwrap();
+    assert!((2..100).any(|sequence| !arrives(sequence)), "media still goes the old way");
+    bench.statistics_when(leg, |leg| leg.dropped.iter().any(|(reason, _)| *reason == "next_hop_unresolved"));
+    relay.ip(&["route", "replace", "192.0.2.0/24", "via", "10.78.2.2"]).unwrap();
+    assert!((100..200).any(arrives), "media does not go the new way");
+}
+
+#[test]
 fn everything_else_reaches_the_kernel() {
     let bench = Bench::start();
     bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
     let address = (Topology::CAMERA.relay, 5060);
-    let signalling = bench.topology.relay.run(|| std::net::UdpSocket::bind(address).unwrap()).unwrap();
+    let signalling = bench.topology.relay.run(|| UdpSocket::bind(address).unwrap()).unwrap();
     let camera = bench.camera_socket(5060);
 
     camera.send_to(b"OPTIONS sip:relay SIP/2.0\r\n\r\n", address).unwrap();
