@@ -31,7 +31,7 @@ fn describe(config: &Config) -> String {
     }
     for account in &config.accounts {
         let proof = match &account.proof {
-            Proof::Password(_) => "by password",
+            Proof::Password(..) => "by password",
             Proof::Ha1(_) => "by password hash (MD5 only)",
             Proof::Source(_) => "by its network, without a password",
         };

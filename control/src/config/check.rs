@@ -6,7 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::file::{self, Authenticate};
-use super::{Account, Config, ConfigError, Limits, Mode, Network, Proof, Relay, Rule, Secret, Sip, Timers};
+use super::{
+    Account, Config, ConfigError, DigestAlgorithm, Limits, Mode, Network, Proof, Relay, Rule, Secret, Sip,
+    Timers,
+};
 
 /// Shortest password that is accepted.
 const MIN_PASSWORD: usize = 8;
@@ -204,7 +207,21 @@ impl Checker<'_> {
                 "There is no default password. A terminal that has none: authenticate = \"never\" with from.";
             return self.fail(key, found, expected, fix);
         }
+        let algorithms = account.algorithms.clone().unwrap_or_else(|| vec![DigestAlgorithm::Md5]);
+        if algorithms.is_empty() {
+            let fix = "Remove the key to have its default.";
+            return self.fail(
+                &format!("{key}.algorithms"),
+                "an empty list",
+                "\"MD5\", \"SHA-256\" or both",
+                fix,
+            );
+        }
         if let Some(ha1) = &account.ha1 {
+            if account.algorithms.is_some() {
+                let fix = "Remove algorithms, or use a password.";
+                return self.fail(&format!("{key}.algorithms"), "algorithms beside ha1", "MD5 alone", fix);
+            }
             return self.ha1(key, ha1);
         }
         let (key, password) = match &account.password_file {
@@ -219,7 +236,7 @@ impl Checker<'_> {
             let found = format!("{length} characters");
             return self.fail(&key, &found, "8 characters or more", "Choose a longer password.");
         }
-        Ok(Proof::Password(password))
+        Ok(Proof::Password(password, algorithms))
     }
 
     fn ha1(&self, key: &str, ha1: &Secret) -> Result<Proof, ConfigError> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::value::{Listen, PortRange, Prefix, Secret, UserPattern};
-use super::{Mode, RelayMode, Source};
+use super::{DigestAlgorithm, Mode, RelayMode, Source};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,6 +99,7 @@ pub(super) struct Account {
     pub(super) password: Option<Secret>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) ha1: Option<Secret>,
+    pub(super) algorithms: Option<Vec<DigestAlgorithm>>,
     #[serde(default)]
     pub(super) authenticate: Authenticate,
     pub(super) from: Option<Vec<Prefix>>,

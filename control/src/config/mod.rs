@@ -111,12 +111,23 @@ pub struct Account {
 /// How a terminal proves that it is who it says.
 #[derive(Clone, Debug)]
 pub enum Proof {
-    /// Digest authentication with a password.
-    Password(Secret),
+    /// Digest authentication with a password, and the algorithms to offer, the preferred first; at least one.
+    Password(Secret, Vec<DigestAlgorithm>),
     /// Digest authentication with MD5 and its hash of user, realm and password.
     Ha1(Secret),
     /// None, but its requests must come from one of these networks.
     Source(Vec<Prefix>),
+}
+
+/// A hash of digest authentication (RFC 8760).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+pub enum DigestAlgorithm {
+    /// What every terminal knows.
+    #[serde(rename = "MD5")]
+    Md5,
+    /// What terminals should know.
+    #[serde(rename = "SHA-256")]
+    Sha256,
 }
 
 /// `[relay]`.

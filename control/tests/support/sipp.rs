@@ -1,7 +1,7 @@
 //! sipp (Debian package `sip-tester`) with the scenarios of `tests/sipp`.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -80,6 +80,15 @@ impl Sipp {
             std::thread::sleep(Duration::from_millis(20));
         };
         assert!(exit.success(), "sipp {} failed ({exit}):\n{}", self.scenario, self.output());
+    }
+
+    /// Waits until sipp listens: a port that can be bound is not taken yet.
+    pub(crate) fn wait_for_port(&self, address: SocketAddr) {
+        let start = Instant::now();
+        while UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            assert!(start.elapsed() < PATIENCE, "sipp {} does not listen:\n{}", self.scenario, self.output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn output(&self) -> String {

@@ -12,7 +12,7 @@ use super::core::Core;
 use super::digest::{Account, Algorithm, Authenticator as Digest, NonceOptions, Secret, Verdict};
 use super::message::{HeaderName, Message, Method};
 use super::transport::Flow;
-use crate::config::{Config, Proof};
+use crate::config::{Config, DigestAlgorithm, Proof};
 
 /// For whom the proof is asked (RFC 3261 section 22.2, 22.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,10 +63,6 @@ enum Outcome {
     Malformed(&'static str),
 }
 
-/// What accounts with a password are challenged with, strongest first. MD5 is there because most terminals know
-/// nothing else.
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
-
 impl Authenticator {
     /// The accounts of the configuration.
     ///
@@ -111,7 +107,7 @@ impl Authenticator {
             Verdict::Challenge { stale } => {
                 let offered = self.accounts.get(user).and_then(account).map(|account| account.algorithms);
                 // An unknown account is challenged like a known one, so that names cannot be tried out.
-                Outcome::Challenge { algorithms: offered.unwrap_or_else(|| ALGORITHMS.to_vec()), stale }
+                Outcome::Challenge { algorithms: offered.unwrap_or_else(|| vec![Algorithm::Md5]), stale }
             }
             Verdict::Refused { .. } => {
                 self.failures.note(now, source);
@@ -156,14 +152,21 @@ impl Core {
 
 fn account(proof: &Proof) -> Option<Account> {
     match proof {
-        Proof::Password(password) => Some(Account {
+        Proof::Password(password, algorithms) => Some(Account {
             secret: Secret::Password(password.reveal().to_owned()),
-            algorithms: ALGORITHMS.to_vec(),
+            algorithms: algorithms.iter().copied().map(offered).collect(),
         }),
         Proof::Ha1(digits) => Some(Account {
             secret: Secret::Ha1 { hash: super::digest::Hash::Md5, hex: digits.reveal().to_owned() },
             algorithms: vec![Algorithm::Md5],
         }),
         Proof::Source(_) => None,
+    }
+}
+
+fn offered(algorithm: DigestAlgorithm) -> Algorithm {
+    match algorithm {
+        DigestAlgorithm::Md5 => Algorithm::Md5,
+        DigestAlgorithm::Sha256 => Algorithm::Sha256,
     }
 }

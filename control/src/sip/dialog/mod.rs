@@ -58,9 +58,9 @@ impl Dialog {
             contact: Bytes::copy_from_slice(contact),
             local_sequence: 0,
             remote_sequence: Some(invite.cseq()?.number),
+            flow: flow.towards(&invite.contact()?.uri),
             target: invite.contact()?.uri,
             routes: invite.headers.elements(HeaderName::RecordRoute),
-            flow,
         })
     }
 
@@ -139,7 +139,7 @@ impl Dialog {
             self.remote_sequence = Some(cseq.number);
         }
         // The terminal may have moved, or its NAT may have given it another port.
-        self.flow = flow;
+        self.flow = flow.towards(&self.target);
         Ok(())
     }
 

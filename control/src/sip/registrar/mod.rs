@@ -142,7 +142,7 @@ impl Registrar {
                     self.next += 1;
                     bindings.push(Binding {
                         contact: contact.uri.clone(),
-                        flow,
+                        flow: flow.towards(&contact.uri),
                         expires_at: now + asked.min(self.bounds.max),
                         preference: contact.preference,
                         call_id: registration.call_id.clone(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::sip::message::Via;
+use crate::sip::message::{Host, SipUri, Via};
 
 /// The port of SIP where none is said (RFC 3261 section 19.1.2).
 const DEFAULT_PORT: u16 = 5060;
@@ -89,6 +89,20 @@ impl Flow {
         }
     }
 
+    /// The same flow for later requests to a terminal with this contact: when its connection is gone, the terminal
+    /// listens where the contact says, provided that this is the address that it came from.
+    #[must_use]
+    pub fn towards(&self, contact: &SipUri) -> Self {
+        let listens = contact.host().and_then(Host::address).filter(|address| *address == self.remote().ip());
+        match (*self, listens) {
+            (Self::Tcp { local, connection, .. }, Some(address)) => {
+                let remote = SocketAddr::new(address, contact.port().unwrap_or(DEFAULT_PORT));
+                Self::Tcp { local, remote, connection }
+            }
+            (unchanged, _) => unchanged,
+        }
+    }
+
     /// Where the response to a request on this flow goes, whose topmost Via (with its source noted) is `via`: a
     /// connection is kept; a datagram goes to the source address, and to the port that `rport` or sent-by says
     /// (RFC 3261 section 18.2.2, RFC 3581 section 4). `maddr` is not followed: it would let strangers aim us.
@@ -131,6 +145,16 @@ mod tests {
         let answer = flow.for_response(&via);
         assert_eq!(answer.remote().ip(), flow.remote().ip());
         answer.remote().port()
+    }
+
+    #[test]
+    fn terminal_whose_connection_is_gone_is_reached_at_its_contact_if_that_is_its_address() {
+        let [local, remote] = ["192.0.2.1:5060", "192.0.2.7:40001"].map(|address| address.parse().unwrap());
+        let flow = Flow::Tcp { local, remote, connection: Some(ConnectionId(1)) };
+        let towards = |contact: &str| flow.towards(&contact.parse().unwrap()).remote().to_string();
+        assert_eq!(towards("sip:camera@192.0.2.7:5070;transport=tcp"), "192.0.2.7:5070");
+        assert_eq!(towards("sip:camera@192.0.2.7"), "192.0.2.7:5060");
+        assert_eq!(towards("sip:camera@10.0.0.9:5070"), "192.0.2.7:40001", "behind NAT");
     }
 
     #[test]
