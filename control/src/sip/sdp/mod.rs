@@ -107,6 +107,10 @@ impl Sdp {
             if line.number == 1 && line.text.trim_ascii_end() != b"v=0".as_slice() {
                 return Err(SdpError::NoVersion);
             }
+            // Another reader might take a carriage return for the end of the line.
+            if line.text.contains(&b'\r') {
+                return Err(line.malformed("no carriage return inside"));
+            }
             match line.text.as_ref() {
                 [b'm', b'=', ..] => {
                     if sdp.media.len() == MOST_MEDIA {

@@ -66,6 +66,14 @@ fn the_errors_name_the_line_and_become_warnings() {
     for (text, expected) in [
         ("", "the body is no session description: it does not start with v=0"),
         ("hello", "the body is no session description: it does not start with v=0"),
+        (
+            "v=0\ns=a\rm=audio 1 RTP/AVP 0\n",
+            "SDP line 2 is `s=a\\rm=audio 1 RTP/AVP 0`, expected no carriage return inside",
+        ),
+        (
+            "v=0\nm= audio 1 RTP/AVP 0\n",
+            "SDP line 2 is `m= audio 1 RTP/AVP 0`, expected `m=kind port protocol formats`",
+        ),
         ("v=0\r\nnonsense\r\n", "SDP line 2 is `nonsense`, expected one letter, `=` and a value"),
         (
             "v=0\nm=audio x RTP/AVP 0\n",

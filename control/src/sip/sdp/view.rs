@@ -74,6 +74,9 @@ impl MediaField {
     }
 
     fn read(value: &[u8]) -> Option<Self> {
+        if value.first()?.is_ascii_whitespace() {
+            return None;
+        }
         let mut words = std::str::from_utf8(value).ok()?.split_ascii_whitespace();
         let kind = words.next()?.to_owned();
         let port = words.next()?;
