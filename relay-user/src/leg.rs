@@ -57,7 +57,8 @@ pub struct LegSpec {
     /// Where media for this leg arrives: one of our own addresses and a port that no other leg uses.
     pub local: SocketAddr,
     /// Where the other side says that it is. `None` while it has not said; then media towards this leg waits for
-    /// its first packet.
+    /// its first packet. Port 0 says that the address is known and the port is not yet: the leg admits the first
+    /// packet from there that looks right, whichever its policy, and nothing is sent before the port is known.
     pub remote: Option<SocketAddr>,
     /// Who may send to this leg.
     pub source: SourcePolicy,

@@ -13,7 +13,7 @@ pub(crate) fn check(plan: &Plan) -> Result<Vec<Option<usize>>, InstallError> {
     for (at, leg) in plan.legs.iter().enumerate() {
         check_address(leg.local, "local address")?;
         if let Some(remote) = leg.remote {
-            check_address(remote, "remote address")?;
+            check_remote(remote)?;
         } else if leg.source != SourcePolicy::Learn {
             return Err(InstallError::RemoteNeeded(at));
         }
@@ -33,6 +33,13 @@ pub(crate) fn check(plan: &Plan) -> Result<Vec<Option<usize>>, InstallError> {
         }
     }
     Ok(egress)
+}
+
+/// As [`check_address`], for a side that may not have told its port yet.
+pub(crate) fn check_remote(remote: SocketAddr) -> Result<Ipv4Addr, InstallError> {
+    const ANY_PORT: u16 = 1;
+    let port = if remote.port() == 0 { ANY_PORT } else { remote.port() };
+    check_address(SocketAddr::new(remote.ip(), port), "remote address")
 }
 
 /// Refuses what no unicast packet can carry.
@@ -99,11 +106,17 @@ mod tests {
             ("224.0.0.1:4000", None),
             ("[::1]:4000", None),
             ("10.0.0.1:4000", Some("255.255.255.255:5000")),
-            ("10.0.0.1:4000", Some("10.0.0.2:0")),
+            ("10.0.0.1:4000", Some("0.0.0.0:0")),
         ] {
             let plan = Plan { legs: vec![leg(local, remote)], streams: vec![] };
             assert!(check(&plan).is_err(), "{local} {remote:?}");
         }
+    }
+
+    #[test]
+    fn a_remote_side_may_keep_its_port_for_later() {
+        let plan = Plan { legs: vec![leg("10.0.0.1:4000", Some("10.0.0.2:0"))], streams: vec![] };
+        assert!(check(&plan).is_ok());
     }
 
     #[test]

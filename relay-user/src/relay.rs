@@ -173,7 +173,7 @@ impl Relay {
         let mut hops = vec![None; plan.legs.len()];
         for (at, leg) in plan.legs.iter().enumerate() {
             let sends = egress.contains(&Some(at));
-            let Some(remote) = leg.remote.filter(|_| sends) else {
+            let Some(remote) = leg.remote.filter(|remote| sends && remote.port() != 0) else {
                 continue;
             };
             match self.shared.next_hop(remote, leg.local).await {
@@ -213,8 +213,9 @@ impl Relay {
         let mut told = None;
         let mut hop = None;
         if let Some(remote) = remote {
-            told = Some(SocketAddrV4::new(plan::check_address(remote, "remote address")?, remote.port()));
-            if sends {
+            let address = plan::check_remote(remote)?;
+            told = (remote.port() != 0).then(|| SocketAddrV4::new(address, remote.port()));
+            if sends && told.is_some() {
                 hop = Some(self.shared.next_hop(remote, local).await?);
             }
         }

@@ -95,7 +95,7 @@ impl State {
         let streams: Vec<Option<usize>> = prepared.iter().map(|leg| leg.egress).collect();
 
         for ((leg, id), slot) in prepared.into_iter().zip(&ids).zip(slots) {
-            let remote = leg.spec.remote.and_then(v4);
+            let remote = leg.spec.remote.and_then(v4).filter(|remote| remote.port() != 0);
             let installed = Installed {
                 slot,
                 key: key(leg.spec.local),
@@ -355,7 +355,9 @@ impl State {
             flags |= record::HAS_STREAM;
         }
         let source = match (spec.source, told) {
-            (SourcePolicy::Pinned, Some(told)) => Source::new(wire(*told.ip()), Be16::new(told.port())),
+            (SourcePolicy::Pinned, Some(told)) if told.port() != 0 => {
+                Source::new(wire(*told.ip()), Be16::new(told.port()))
+            }
             _ => Source::NONE,
         };
         let (origin, destination, next_hop) = self.egress(leg);

@@ -90,7 +90,8 @@ impl<D: DataPlane> SessionCore<D> {
     }
 
     /// A caller's first offer: chooses networks and takes ports. Returns where the callee is to send, medium by
-    /// medium, to be written into the offer that goes on. Nothing is forwarded before the answer.
+    /// medium, to be written into the offer that goes on. The callee may send from then on (RFC 3264 section 5.1), but
+    /// only from the address that was named here, until its answer says more.
     ///
     /// # Errors
     /// [`SessionError`]; no port is held then.
@@ -104,13 +105,8 @@ impl<D: DataPlane> SessionCore<D> {
         let id = SessionId(self.0.next.fetch_add(1, Ordering::Relaxed));
         let mut session = Session::new(id, (caller, networks.0), (callee, networks.1), Instant::now());
         let local = session.take_offer(Side::Caller, offer, &mut lock(&self.0.pool))?;
-        let limit = self.0.options.most_sessions;
-        let mut sessions = lock(&self.0.sessions);
-        if sessions.len() >= limit {
-            session.put_ports_back(&mut lock(&self.0.pool));
-            return Err(SessionError::TooMany { limit });
-        }
-        sessions.insert(id, Arc::new(tokio::sync::Mutex::new(session)));
+        let session = self.keep(id, session)?;
+        session.lock().await.expect_media(&self.0.plane, self.0.options.source).await;
         Ok((id, local))
     }
 
@@ -192,6 +188,19 @@ impl<D: DataPlane> SessionCore<D> {
     #[must_use]
     pub fn ports(&self) -> PortGauge {
         lock(&self.0.pool).gauge(Instant::now())
+    }
+
+    /// Takes a new session in, unless there are too many.
+    fn keep(&self, id: SessionId, mut session: Session<D::Leg>) -> Result<SharedSession<D>, SessionError> {
+        let limit = self.0.options.most_sessions;
+        let mut sessions = lock(&self.0.sessions);
+        if sessions.len() >= limit {
+            session.put_ports_back(&mut lock(&self.0.pool));
+            return Err(SessionError::TooMany { limit });
+        }
+        let session = Arc::new(tokio::sync::Mutex::new(session));
+        sessions.insert(id, Arc::clone(&session));
+        Ok(session)
     }
 
     async fn network(&self, terminal: IpAddr) -> Result<Network, SessionError> {

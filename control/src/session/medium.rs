@@ -113,7 +113,7 @@ impl<L> Medium<L> {
 
     /// The legs that the agreement asks for, in pairs: caller, callee; RTP before RTCP. A kind whose address one side
     /// has not told has no legs unless the policy is to learn addresses: nobody could be admitted.
-    fn wanted(&self, agreement: &Agreement, source: SourcePolicy) -> Vec<WantedLeg> {
+    pub(super) fn wanted(&self, agreement: &Agreement, source: SourcePolicy) -> Vec<WantedLeg> {
         let Some(ports) = self.ports.filter(|_| agreement.is_active()) else {
             return Vec::new();
         };
@@ -168,12 +168,14 @@ fn admitted_types(agreement: &Agreement) -> PayloadTypes {
     one.iter().chain(two).copied().collect()
 }
 
+/// Whether one becomes the other by a new remote address. What a source must look like matters only while it is to be
+/// learned, and a pinned leg learns at most before its answer.
 fn is_same_leg(one: &LegSpec, two: &LegSpec) -> bool {
+    let same_look = one.ssrc == two.ssrc && one.payload_types == two.payload_types;
     one.local == two.local
         && one.media == two.media
         && one.source == two.source
-        && one.ssrc == two.ssrc
-        && one.payload_types == two.payload_types
+        && (same_look || one.source == SourcePolicy::Pinned)
 }
 
 /// The streams between legs that come in pairs, both ways; `first` is the index of the first leg in the plan.

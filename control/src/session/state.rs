@@ -10,7 +10,7 @@ use super::error::with_causes;
 use super::medium::{Agreement, Change, Leg, Medium, Ports, WantedLeg, streams};
 use super::plane::DataPlane;
 use super::report::{LegReport, SessionReport, add};
-use super::{Description, LocalMedia, Network, PortPool, SessionError, SessionId, Side};
+use super::{Description, LocalMedia, MediaLine, Network, PortPool, SessionError, SessionId, Side};
 
 /// One session.
 #[derive(Debug)]
@@ -103,6 +103,37 @@ impl<L: Copy + Send + Sync> Session<L> {
             .zip(&self.media)
             .map(|(line, medium)| self.local(medium, told_to, line.rejected))
             .collect())
+    }
+
+    /// Puts legs up for the media of the first offer before its answer: who offers must be ready for media at once
+    /// (RFC 3264 section 5.1), and media may overtake the answer. Of the answering side only the address is known yet.
+    pub(super) async fn expect_media<D: DataPlane<Leg = L>>(&mut self, plane: &D, source: SourcePolicy) {
+        let Some((from, offer)) = self.offer.as_ref().filter(|_| !self.ended) else {
+            return;
+        };
+        let answering = match from {
+            Side::Caller => &self.callee,
+            Side::Callee => &self.caller,
+        };
+        let somewhere = Some(SocketAddr::new(answering.address, 0));
+        let mut expected = Vec::new();
+        for (index, (line, medium)) in offer.media.iter().zip(&self.media).enumerate() {
+            let like_offer = MediaLine { remote: somewhere, rtcp: somewhere, ssrc: None, ..line.clone() };
+            let agreement = match from {
+                Side::Caller => Agreement { caller: line.clone(), callee: like_offer },
+                Side::Callee => Agreement { caller: like_offer, callee: line.clone() },
+            };
+            let wanted = medium.wanted(&agreement, source);
+            if !wanted.is_empty() {
+                expected.push((index, wanted));
+            }
+        }
+        let expected: Vec<(usize, &[WantedLeg])> =
+            expected.iter().map(|(index, legs)| (*index, legs.as_slice())).collect();
+        if let Err(error) = self.install(&expected, plane).await {
+            // The answer tries again, and is refused if that fails too.
+            tracing::debug!(session = %self.id, %error, "media that overtakes the answer will be dropped");
+        }
     }
 
     /// Brings the data plane to what offer and answer agree on.

@@ -189,7 +189,6 @@ async fn the_legs_are_there_when_the_answer_is() {
     let plane = Memory::default();
     let core = core(&plane);
     let (id, to_callee) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
-    assert!(plane.legs().is_empty());
     let to_caller = core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
     let expected = [
         (to_caller[0].rtp, "10.1.0.9:4000"),
@@ -201,6 +200,42 @@ async fn the_legs_are_there_when_the_answer_is() {
     assert_eq!(plane.legs(), expected);
     let streams: Vec<_> = plane.0.streams.lock().unwrap().iter().map(|s| (s.ingress, s.egress)).collect();
     assert_eq!(streams, [(0, 1), (1, 0), (2, 3), (3, 2)]);
+}
+
+#[tokio::test]
+async fn media_that_overtakes_the_answer_is_expected_from_the_callee_alone() {
+    for source in [SourcePolicy::Pinned, SourcePolicy::LearnPort] {
+        let plane = Memory::default();
+        let core = core_with(&plane, |options| options.source = source);
+        let (id, to_callee) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
+        let before: Vec<u32> = plane.0.legs.lock().unwrap().keys().copied().collect();
+        let callee = plane.specs().into_iter().find(|leg| leg.local == to_callee[0].rtp).unwrap();
+        assert_eq!(callee.remote, Some(SocketAddr::new(CALLEE, 0)), "any port, but no other address");
+        assert_eq!(callee.payload_types, [96].into_iter().collect());
+        assert_eq!(core.idle(id).await, None, "silence before the answer means nothing");
+        core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
+        let after: Vec<u32> = plane.0.legs.lock().unwrap().keys().copied().collect();
+        assert_eq!(before, after, "the answer takes no leg down");
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_leaves_nothing() {
+    let plane = Memory::default();
+    let core = core(&plane);
+    let (id, _) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
+    core.end(id).await.unwrap();
+    assert!(plane.legs().is_empty());
+}
+
+#[tokio::test]
+async fn an_offer_whose_legs_are_refused_is_answered_all_the_same() {
+    let plane = Memory::default();
+    let core = core(&plane);
+    plane.0.refuse_installs.store(1, Ordering::Relaxed);
+    let (id, _) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
+    core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
+    assert_eq!(plane.legs().len(), 4);
 }
 
 #[tokio::test]
@@ -221,7 +256,7 @@ async fn rtp_and_rtcp_share_a_leg_where_both_sides_can() {
 #[tokio::test]
 async fn a_leg_admits_what_its_side_announced() {
     let plane = Memory::default();
-    let core = core(&plane);
+    let core = core_with(&plane, |options| options.source = SourcePolicy::LearnPort);
     let (id, _) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
     let answer = MediaLine { ssrc: Some(7), payload_types: vec![97], ..line("10.2.0.9:5000") };
     core.answer(id, &description([answer])).await.unwrap();
@@ -366,9 +401,10 @@ async fn an_answer_that_does_not_fit_changes_nothing() {
     let core = core(&plane);
     let (id, _) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
     assert!(matches!(core.answer(id, &description([])).await, Err(SessionError::MediaCount { .. })));
-    plane.0.refuse_installs.store(1, Ordering::Relaxed);
+    plane.0.refuse_moves.store(true, Ordering::Relaxed);
     let error = core.answer(id, &one("10.2.0.9:5000")).await.unwrap_err();
     assert_eq!(error.to_string(), format!("the relay does not take the legs of session {id}: refused"));
+    plane.0.refuse_moves.store(false, Ordering::Relaxed);
     core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
     assert_eq!(plane.legs().len(), 4);
 }

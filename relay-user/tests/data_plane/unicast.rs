@@ -1,6 +1,6 @@
 //! Media between two terminals through the relay, over real veth pairs.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddrV4, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -103,6 +103,43 @@ fn a_moved_remote_side_is_followed_and_admitted() {
     assert_eq!(receive(&viewer).0, rtp(2, 7));
     viewer.send_to(&rtp(3, 8), to_relay_from_viewer()).unwrap();
     assert_eq!(receive(&camera).0, rtp(3, 8));
+}
+
+#[test]
+fn a_port_that_is_not_told_yet_is_learned_from_the_told_address_until_it_is() {
+    let bench = Bench::start();
+    let mut expected = camera_leg(SourcePolicy::Pinned);
+    expected.remote.as_mut().unwrap().set_port(0);
+    let [leg, _] = bench.call(expected, viewer_leg(SourcePolicy::Pinned));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    viewer.send_to(&rtp(1, 8), to_relay_from_viewer()).unwrap();
+    assert_silent(&camera);
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    assert_eq!(receive(&viewer).0, rtp(1, 7), "media may overtake the answer");
+
+    bench.runtime.block_on(bench.relay.set_remote(leg, camera.local_addr().ok())).unwrap();
+
+    camera.send_to(&rtp(2, 7), to_relay_from_camera()).unwrap();
+    assert_eq!(receive(&viewer).0, rtp(2, 7));
+    viewer.send_to(&rtp(2, 8), to_relay_from_viewer()).unwrap();
+    assert_eq!(receive(&camera).0, rtp(2, 8));
+    let statistics = bench.relay.statistics(leg).unwrap();
+    assert_eq!((statistics.received, statistics.dropped.len()), (2, 0), "{statistics:?}");
+}
+
+#[test]
+fn a_port_that_is_not_told_yet_is_not_learned_from_elsewhere() {
+    let bench = Bench::start();
+    let mut expected = camera_leg(SourcePolicy::Pinned);
+    expected.remote = Some(SocketAddrV4::new(Topology::VIEWER.terminal, 0).into());
+    let [leg, _] = bench.call(expected, viewer_leg(SourcePolicy::Pinned));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    assert_silent(&viewer);
+    let statistics = bench.statistics_when(leg, |statistics| statistics.received == 1);
+    assert_eq!(statistics.dropped, [("source_mismatch", 1)]);
 }
 
 #[test]
