@@ -24,15 +24,6 @@ impl Hash {
             Self::Sha256 => to_hex(&Sha256::digest(text)),
         }
     }
-
-    /// How many hexadecimal digits its result has.
-    #[must_use]
-    pub fn hex_length(self) -> usize {
-        match self {
-            Self::Md5 => 32,
-            Self::Sha256 => 64,
-        }
-    }
 }
 
 /// An algorithm as `algorithm=` names it.

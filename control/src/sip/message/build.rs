@@ -68,13 +68,6 @@ impl Message {
         self.body = body;
     }
 
-    /// Removes the body; Content-Length says 0.
-    pub fn clear_body(&mut self) {
-        self.headers.remove(HeaderName::ContentType);
-        self.headers.set(HeaderName::ContentLength, "0");
-        self.body = Bytes::new();
-    }
-
     /// Puts a Via on top.
     pub fn push_via(&mut self, via: &Via) {
         self.headers.push_top(HeaderName::Via, via.to_string());
