@@ -36,7 +36,15 @@ impl Terminal {
     /// Registers without a password.
     pub(crate) fn register(&self) {
         let own = format!("<sip:{}@{}>", self.user, self.gateway.ip());
-        self.request("REGISTER", &format!("sip:{}", self.gateway.ip()), &own, &own, "reg", 1, "");
+        self.request(
+            "REGISTER",
+            &format!("sip:{}", self.gateway.ip()),
+            &own,
+            &own,
+            &format!("registration-{}", self.address),
+            1,
+            "",
+        );
         assert_eq!(self.receive_status(), 200);
     }
 
@@ -113,11 +121,23 @@ impl Terminal {
         self.receive_within(PATIENCE).unwrap_or_else(|| panic!("{}: nothing arrives", self.user))
     }
 
-    pub(crate) fn receive_within(&self, time: Duration) -> Option<Message> {
+    /// The next datagram as text.
+    pub(crate) fn receive_text(&self) -> String {
+        let datagram =
+            self.receive_datagram(PATIENCE).unwrap_or_else(|| panic!("{}: nothing arrives", self.user));
+        String::from_utf8(datagram.to_vec()).unwrap()
+    }
+
+    fn receive_datagram(&self, time: Duration) -> Option<Bytes> {
         self.socket.set_read_timeout(Some(time)).unwrap();
         let mut buffer = vec![0; 65_536];
         let length = self.socket.recv(&mut buffer).ok()?;
-        match parse_datagram(&Bytes::copy_from_slice(&buffer[..length]), &Limits::default()).unwrap() {
+        buffer.truncate(length);
+        Some(buffer.into())
+    }
+
+    fn receive_within(&self, time: Duration) -> Option<Message> {
+        match parse_datagram(&self.receive_datagram(time)?, &Limits::default()).unwrap() {
             Datagram::Message(message) => Some(*message),
             Datagram::KeepAlive => panic!("{}: an empty datagram arrives", self.user),
         }
@@ -139,6 +159,22 @@ impl Terminal {
             let message = self.receive();
             if message.status_code().is_some_and(|status| status > 100) {
                 return message;
+            }
+        }
+    }
+
+    /// The next response but 100; `None` when a request with this method arrives instead, which is answered 200.
+    pub(crate) fn receive_response_or(&self, method: &str) -> Option<Message> {
+        loop {
+            let message = self.receive();
+            match message.status_code() {
+                Some(status) if status > 100 => return Some(message),
+                Some(_) => {}
+                None if message.method().is_some_and(|found| found.to_string() == method) => {
+                    self.respond(&message, 200, "", "");
+                    return None;
+                }
+                None => {}
             }
         }
     }

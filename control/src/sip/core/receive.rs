@@ -27,14 +27,15 @@ impl Core {
         self.counters.count(fault_counter(error.fault.name()));
         let Some(answer) = &error.answer else { return };
         self.counters.count_response(answer.status_code().unwrap_or_default());
-        // The Via of a malformed request is not always to be trusted; its source is where it came from.
+        let tag = self.identifiers.token();
+        let mut answer = (**answer).clone().with_to_tag(&tag);
+        // A Via that cannot be read says nothing of where to: the source is where it came from.
         let to = answer.top_via().map_or(flow, |mut via| {
             via.note_source(flow.remote());
+            answer.replace_top_via(&via);
             flow.for_response(&via)
         });
-        let tag = self.identifiers.token();
-        let bytes = (**answer).clone().with_to_tag(&tag).to_bytes();
-        self.effects.transmits.push(Transmit { flow: to, bytes, transaction: None });
+        self.effects.transmits.push(Transmit { flow: to, bytes: answer.to_bytes(), transaction: None });
     }
 
     fn request(&mut self, now: Instant, flow: Flow, request: Message) {
