@@ -241,3 +241,6 @@ impl Config {
         self.rules.iter().find(|rule| rule.from.matches(from) && rule.to.matches(to))
     }
 }
+
+#[cfg(test)]
+mod tests;
