@@ -1,3 +1,74 @@
-//! Load generators, veth topologies, measurement, report.
+//! Culvert's bench: load generators, veth topologies, measurement, report.
 
-fn main() {}
+mod cost;
+mod figure;
+mod forwarding;
+mod generator;
+mod lane;
+mod latency;
+mod machine;
+mod packet;
+mod part;
+mod programs;
+#[expect(unreachable_pub, reason = "the kernel half's own file")]
+#[path = "../ebpf/src/records.rs"]
+mod records;
+mod report;
+mod sample;
+mod subject;
+mod thresholds;
+mod wire;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use part::{Effort, Part};
+use report::Report;
+use thresholds::Thresholds;
+
+/// Measures Culvert on veth pairs in network namespaces of its own. Takes root, and a machine that does little else.
+#[derive(Parser)]
+struct Options {
+    /// Measure for at most a minute and a half.
+    #[arg(long)]
+    quick: bool,
+    /// Fail if a figure misses its bar in bench/thresholds.toml. One that does is measured once more, twice as long;
+    /// the second measurement counts.
+    #[arg(long)]
+    check: bool,
+    /// Write the figures to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure only these parts.
+    #[arg(long, value_name = "PART", value_enum)]
+    only: Vec<Part>,
+}
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    machine::check()?;
+    let thresholds = Thresholds::built_in()?;
+    let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
+    let mut report = Report::new(machine::describe());
+    for part in Part::ALL.iter().filter(|part| options.only.is_empty() || options.only.contains(part)) {
+        let mut figures = part.measure(effort)?;
+        if options.check && !thresholds.missed(&figures).is_empty() {
+            eprintln!("{}: measuring again, twice as long", thresholds.missed(&figures).join("; "));
+            figures = part.measure(effort.twice())?;
+        }
+        report.add(*part, figures);
+    }
+    print!("{}", report.table(&thresholds));
+    if let Some(file) = &options.json {
+        report.write_json(file)?;
+    }
+    let missed = thresholds.missed(report.figures());
+    if options.check && !missed.is_empty() {
+        eprintln!("bench: missed: {}", missed.join("; "));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,60 @@
+//! Programs of the bench: a generator and a sink around the program under test, and programs to compare it with.
+#![no_std]
+#![no_main]
+
+mod frame;
+mod generate;
+mod maps;
+mod records;
+mod sink;
+
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+
+/// Sends as fast as it can.
+#[xdp]
+pub fn generate(ctx: XdpContext) -> u32 {
+    generate::at_once(&ctx)
+}
+
+/// Sends at a set rate, each packet with the time of its departure.
+#[xdp]
+pub fn generate_stamped(ctx: XdpContext) -> u32 {
+    generate::stamped(&ctx)
+}
+
+/// What the relay is compared with: the least that a forwarding program can do.
+#[xdp]
+pub fn bare(_ctx: XdpContext) -> u32 {
+    maps::DEVICES.redirect(1, 0).unwrap_or(XDP_ABORTED)
+}
+
+/// What the relay's cost is compared with: the least that a program can do.
+#[xdp]
+pub fn pass(_ctx: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// Counts.
+#[xdp]
+pub fn count(ctx: XdpContext) -> u32 {
+    sink::count(&ctx)
+}
+
+/// Counts, and measures delays.
+#[xdp]
+pub fn time(ctx: XdpContext) -> u32 {
+    sink::time(&ctx)
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Nothing here can panic; the linker would keep a call if something did, and the verifier refuse the endless loop.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

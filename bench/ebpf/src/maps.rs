@@ -1,0 +1,30 @@
+//! The maps of the bench. Each lane of the bench loads the object anew, so it has maps of its own.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
+
+use crate::records::{Arrivals, CPUS, Headers, Load, SAMPLES_PER_CPU, Turn};
+
+/// What the generator sends.
+#[map]
+pub(crate) static LOAD: Array<Load> = Array::with_max_entries(1, 0);
+
+/// Where each generator stands.
+#[map]
+pub(crate) static TURN: PerCpuArray<Turn> = PerCpuArray::with_max_entries(1, 0);
+
+/// What the sink expects.
+#[map]
+pub(crate) static EXPECTED: Array<Headers> = Array::with_max_entries(1, 0);
+
+/// What arrived.
+#[map]
+pub(crate) static ARRIVALS: PerCpuArray<Arrivals> = PerCpuArray::with_max_entries(1, 0);
+
+/// One-way delays in nanoseconds, `SAMPLES_PER_CPU` for each processor.
+#[map]
+pub(crate) static DELAYS: Array<u32> = Array::with_max_entries(CPUS * SAMPLES_PER_CPU, 0);
+
+/// Slot 0: the device that the generator sends into. Slot 1: the device that `bare` redirects to.
+#[map]
+pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(2, 0);

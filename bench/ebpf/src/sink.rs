@@ -1,0 +1,57 @@
+//! The sink: counts what arrives, checks every packet's headers, and ends its journey.
+
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::programs::XdpContext;
+
+use crate::frame::Frame;
+use crate::maps;
+use crate::records::{Arrivals, SAMPLES_PER_CPU};
+
+/// Counts.
+#[inline(always)]
+pub(crate) fn count(ctx: &XdpContext) -> u32 {
+    match arrival(ctx) {
+        Ok(_) => XDP_DROP,
+        Err(action) => action,
+    }
+}
+
+/// Counts, and keeps how long the packet was on its way.
+#[inline(always)]
+pub(crate) fn time(ctx: &XdpContext) -> u32 {
+    let (frame, arrivals) = match arrival(ctx) {
+        Ok(arrived) => arrived,
+        Err(action) => return action,
+    };
+    let at = arrivals.samples as u32;
+    arrivals.samples += 1;
+    if at < SAMPLES_PER_CPU {
+        // SAFETY: both only read: the clock, and the number of this processor.
+        let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+        if let Some(delay) = maps::DELAYS.get_ptr_mut(cpu * SAMPLES_PER_CPU + at) {
+            // SAFETY: a slot that only this processor writes.
+            unsafe { *delay = (now as u32).wrapping_sub(frame.stamp()) };
+        }
+    }
+    XDP_DROP
+}
+
+/// Counts one frame; `Err` holds the action for one that is not a test packet, or not a right one.
+#[inline(always)]
+fn arrival(ctx: &XdpContext) -> Result<(Frame, &'static mut Arrivals), u32> {
+    let frame = Frame::of(ctx).ok_or(XDP_PASS)?;
+    if !frame.is_media() {
+        return Err(XDP_PASS);
+    }
+    let expected = maps::EXPECTED.get(0).ok_or(XDP_ABORTED)?;
+    let arrivals = maps::ARRIVALS.get_ptr_mut(0).ok_or(XDP_ABORTED)?;
+    // SAFETY: this processor's own record; the program is not preempted by itself on one processor.
+    let arrivals = unsafe { &mut *arrivals };
+    if !frame.is(expected) {
+        arrivals.wrong += 1;
+        return Err(XDP_DROP);
+    }
+    arrivals.right += 1;
+    Ok((frame, arrivals))
+}

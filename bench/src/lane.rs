@@ -1,0 +1,227 @@
+//! One subject with everything around it: generator, wires, sink. Lanes share nothing, so two subjects can take turns
+//! within milliseconds.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use testbed::{Namespace, Topology};
+
+use crate::generator::{self, Drive};
+use crate::packet;
+use crate::programs::{Programs, Role};
+use crate::records::{CPUS, Load};
+use crate::subject::{RunningRelay, Subject};
+use crate::wire::{self, MOST_FLOWS};
+
+/// From the first packets until the rate is steady.
+const SETTLE: Duration = Duration::from_millis(20);
+/// The kernel prepares a test run for 20 ms, and for several times that on a busy machine; not for longer than this.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the first packets are looked for.
+const LOOK: Duration = Duration::from_millis(2);
+/// From the end of the generators until no packet is on its way any more.
+const DRAIN: Duration = Duration::from_millis(5);
+/// A prime, so that it has no factor in common with a number of flows; and large, so that neighbouring records of the
+/// tables are not used one after the other.
+const STEP: u32 = 7919;
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// Bytes of a packet, from the Ethernet header to the end of the payload.
+    pub(crate) size: usize,
+    /// Number of flows, at most [`MOST_FLOWS`].
+    pub(crate) flows: u16,
+    /// Packets that leave together.
+    pub(crate) batch: u32,
+    /// Least time between two packets of one processor; only for lanes that measure delays.
+    pub(crate) interval: Duration,
+}
+
+/// A lane.
+pub(crate) struct Lane {
+    subject: Subject,
+    programs: Programs,
+    generate: Role,
+    relay: Option<RunningRelay>,
+    /// Last, because the devices must outlive what is attached to them.
+    _topology: Topology,
+}
+
+/// Packets of a lane since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Sent by the generators.
+    pub(crate) sent: u64,
+    /// Arrived at the sink, with the headers that they must have.
+    pub(crate) arrived: u64,
+    /// What the relay says: forwarded, and not forwarded by reason.
+    pub(crate) relay: Vec<(&'static str, u64)>,
+}
+
+impl Account {
+    /// Share of the packets that were sent and did not arrive.
+    pub(crate) fn lost_share(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "counts of packets are far below 2^52")]
+        let (sent, lost) = (self.sent as f64, (self.sent - self.arrived) as f64);
+        lost / sent
+    }
+}
+
+impl Lane {
+    /// A lane that counts.
+    pub(crate) fn counting(subject: Subject) -> Result<Self> {
+        Self::lay(subject, Role::Generate, Role::Count)
+    }
+
+    /// A lane that measures delays.
+    pub(crate) fn timing(subject: Subject) -> Result<Self> {
+        Self::lay(subject, Role::GenerateStamped, Role::Time)
+    }
+
+    fn lay(subject: Subject, generate: Role, sink: Role) -> Result<Self> {
+        let topology = wire::lay()?;
+        let mut programs = Programs::load(&[generate, Role::Bare, sink])?;
+        let Topology { camera, relay, viewer } = &topology;
+        inside(camera, || programs.set_device(0, index(Topology::TERMINAL_DEVICE)?))?;
+        inside(viewer, || programs.attach(sink, Topology::TERMINAL_DEVICE))?;
+        let relay = match subject {
+            Subject::Bare => {
+                inside(relay, || {
+                    programs.set_device(1, index(Topology::VIEWER.device)?)?;
+                    programs.attach(Role::Bare, Topology::CAMERA.device)?;
+                    // The relay, too, runs on both of its devices.
+                    programs.attach(Role::Bare, Topology::VIEWER.device)
+                })?;
+                None
+            }
+            Subject::Relay => {
+                let relay = RunningRelay::start(&topology, 2 * u32::from(MOST_FLOWS))?;
+                relay.install_flows()?;
+                Some(relay)
+            }
+        };
+        Ok(Self { subject, programs, generate, relay, _topology: topology })
+    }
+
+    /// Sends for a while; returns the rate of the packets that arrived, in packets a second.
+    pub(crate) fn rate(&mut self, traffic: Traffic, window: Duration) -> Result<f64> {
+        self.run(traffic, CPUS, |programs| {
+            let (start, before) = (Instant::now(), programs.arrivals()?.right);
+            thread::sleep(window);
+            let (end, after) = (Instant::now(), programs.arrivals()?.right);
+            let arrived = after - before;
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a count of packets within seconds is far below 2^52"
+            )]
+            let rate = arrived as f64 / end.duration_since(start).as_secs_f64();
+            Ok(rate)
+        })
+    }
+
+    /// Sends for a while on so many processors; returns the delays of the packets that arrived after the start, in
+    /// nanoseconds.
+    pub(crate) fn delays(&mut self, traffic: Traffic, cpus: u32, window: Duration) -> Result<Vec<u32>> {
+        self.run(traffic, cpus, |_| {
+            thread::sleep(window);
+            Ok(())
+        })?;
+        self.programs.take_delays()
+    }
+
+    fn run<T>(
+        &mut self,
+        traffic: Traffic,
+        cpus: u32,
+        work: impl FnOnce(&Programs) -> Result<T>,
+    ) -> Result<T> {
+        ensure!(
+            (1..=MOST_FLOWS).contains(&traffic.flows),
+            "between 1 and {MOST_FLOWS} flows, not {}",
+            traffic.flows
+        );
+        let sent = wire::from_camera();
+        let flows = u32::from(traffic.flows);
+        let load = Load {
+            headers: packet::headers(&sent, traffic.size)?,
+            flows,
+            step: STEP % flows,
+            interval: u64::try_from(traffic.interval.as_nanos())?,
+        };
+        self.programs.set_load(load, packet::headers(&self.subject.delivers(), traffic.size)?)?;
+        let frame = packet::frame(&sent, traffic.size)?;
+        let programs = &self.programs;
+        let drive =
+            Drive { program: programs.program(self.generate)?, frame: &frame, batch: traffic.batch, cpus };
+        let result = generator::while_sending(drive, || {
+            wait_for_packets(programs, cpus)?;
+            work(programs)
+        })?;
+        thread::sleep(DRAIN);
+        Ok(result)
+    }
+
+    /// What became of every packet, from the start to now.
+    ///
+    /// # Errors
+    /// A packet arrived with wrong headers, or there are more packets than there can be.
+    pub(crate) fn account(&self) -> Result<Account> {
+        let arrivals = self.programs.arrivals()?;
+        let account = Account {
+            sent: self.programs.sent_by_each()?.iter().sum(),
+            arrived: arrivals.right,
+            relay: self.relay.as_ref().map(|running| running.relay.counters()).unwrap_or_default(),
+        };
+        let name = self.subject;
+        ensure!(arrivals.wrong == 0, "{name:?}: {} packets arrived with wrong headers", arrivals.wrong);
+        ensure!(account.arrived > 0, "{name:?}: no packet arrived");
+        ensure!(
+            account.arrived <= account.sent,
+            "{name:?}: more packets arrived than were sent: {account:?}"
+        );
+        if let Some((_, forwarded)) = account.relay.iter().find(|(name, _)| *name == "forwarded") {
+            ensure!(
+                account.arrived <= *forwarded,
+                "more packets arrived than the relay forwarded: {account:?}"
+            );
+            let seen: u64 = account.relay.iter().map(|(_, count)| count).sum();
+            ensure!(seen <= account.sent + STRAY, "the relay saw more packets than were sent: {account:?}");
+        }
+        Ok(account)
+    }
+}
+
+/// Waits until the generator of each processor runs.
+fn wait_for_packets(programs: &Programs, cpus: u32) -> Result<()> {
+    let before = programs.sent_by_each()?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        thread::sleep(LOOK);
+        let now = programs.sent_by_each()?;
+        let running = before.iter().zip(&now).filter(|(before, now)| now > before).count();
+        if running >= cpus as usize {
+            thread::sleep(SETTLE);
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "after {PATIENCE:?} {running} of {cpus} generators run");
+    }
+}
+
+/// Packets of others that may reach the relay's devices: router solicitations of the namespaces.
+const STRAY: u64 = 100;
+
+fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    namespace.run(work)?
+}
+
+/// Index of a device of the calling thread's namespace.
+fn index(device: &str) -> Result<u32> {
+    let name = std::ffi::CString::new(device)?;
+    // SAFETY: reads a string that ends in zero and outlives the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(std::io::Error::last_os_error()).with_context(|| format!("device {device}")),
+        index => Ok(index),
+    }
+}

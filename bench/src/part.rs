@@ -1,0 +1,117 @@
+//! The parts of the bench, how long each measures, and the figures that each yields.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::cost;
+use crate::figure::Figure;
+use crate::forwarding::{self, Forwarding};
+use crate::latency::{self, Latency};
+
+/// What is measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Cost of the program for one packet.
+    Cost,
+    /// Rates of the relay and of a bare redirect.
+    Forwarding,
+    /// One-way delay through the relay and through a bare redirect.
+    Latency,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effort {
+    /// Comparisons of program costs.
+    cost: usize,
+    /// Comparisons of rates, at the usual packet size.
+    forwarding: usize,
+    /// Comparisons of rates, at other sizes.
+    other_sizes: usize,
+    /// Turns of each subject in which delays are measured.
+    latency: usize,
+}
+
+impl Effort {
+    /// For continuous integration.
+    pub(crate) const QUICK: Self = Self { cost: 60, forwarding: 13, other_sizes: 3, latency: 6 };
+    /// For figures that are published.
+    pub(crate) const FULL: Self = Self { cost: 400, forwarding: 41, other_sizes: 15, latency: 30 };
+
+    /// For a figure that missed its bar.
+    pub(crate) fn twice(self) -> Self {
+        Self {
+            cost: 2 * self.cost,
+            forwarding: 2 * self.forwarding,
+            other_sizes: 2 * self.other_sizes,
+            latency: 2 * self.latency,
+        }
+    }
+}
+
+impl Part {
+    /// Every part, in the order in which they are measured.
+    pub(crate) const ALL: [Self; 3] = [Self::Cost, Self::Forwarding, Self::Latency];
+
+    /// Its title in the report.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Cost => "cost of the program for one packet, one flow",
+            Self::Forwarding => "packets that arrive, two processors, relay and bare redirect in turns",
+            Self::Latency => {
+                "one-way delay from generator to sink, 214 bytes, 1,000 flows, relay and bare redirect in turns"
+            }
+        }
+    }
+
+    /// Measures; tells progress on standard error.
+    pub(crate) fn measure(self, effort: Effort) -> Result<Vec<Figure>> {
+        eprintln!("bench: {}", self.title());
+        let start = Instant::now();
+        let figures = match self {
+            Self::Cost => costs(effort),
+            Self::Forwarding => rates(effort),
+            Self::Latency => delays(effort),
+        };
+        eprintln!("bench: took {:.0} s", start.elapsed().as_secs_f64());
+        figures.with_context(|| format!("measuring: {}", self.title()))
+    }
+}
+
+fn costs(effort: Effort) -> Result<Vec<Figure>> {
+    let cost = cost::measure(effort.cost)?;
+    Ok(vec![
+        Figure::median("program_ns_over_pass", &cost.over_pass, "ns"),
+        Figure::median("program_ns", &cost.relay, "ns"),
+        Figure::median("program_ns_bare_redirect", &cost.bare, "ns"),
+        Figure::median("program_ns_pass", &cost.pass, "ns"),
+    ])
+}
+
+fn rates(effort: Effort) -> Result<Vec<Figure>> {
+    let mut lanes = Forwarding::prepare()?;
+    let mut figures = Vec::new();
+    for (sizes, rounds) in [
+        (&[forwarding::USUAL_SIZE][..], effort.forwarding),
+        (&forwarding::OTHER_SIZES[..], effort.other_sizes),
+    ] {
+        let rates =
+            lanes.measure(sizes, rounds, |round| eprintln!("bench: round {} of {rounds}", round + 1))?;
+        figures.extend(rates.iter().flat_map(forwarding::Rates::figures));
+    }
+    let (bare, relay) = lanes.accounts()?;
+    figures.push(Figure::single("forward_lost_bare", bare.lost_share(), "share"));
+    figures.push(Figure::single("forward_lost_relay", relay.lost_share(), "share"));
+    Ok(figures)
+}
+
+fn delays(effort: Effort) -> Result<Vec<Figure>> {
+    let mut lanes = Latency::prepare()?;
+    let mut figures = Vec::new();
+    for rate in [latency::Rate::Low, latency::Rate::High] {
+        figures.extend(lanes.measure(rate, effort.latency)?);
+    }
+    Ok(figures)
+}

@@ -1,0 +1,155 @@
+//! The bench's kernel half, loaded: its programs and maps, by what they are for.
+
+use anyhow::{Context, Result};
+use aya::maps::{Array, DevMap, MapData, PerCpuArray, PerCpuValues};
+use aya::programs::{Xdp, XdpMode};
+use aya::util::nr_cpus;
+use aya::{Ebpf, EbpfLoader, Pod};
+
+use crate::records::{Arrivals, CPUS, Headers, Load, SAMPLES_PER_CPU, Turn};
+
+/// Gives the bytes the alignment that an ELF reader needs.
+#[repr(C, align(32))]
+struct Aligned<B: ?Sized>(B);
+
+static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/generator.bpf.o")));
+
+// SAFETY: each is a C structure of integers without padding bytes or pointers; every bit pattern is a value of it.
+unsafe impl Pod for Headers {}
+// SAFETY: as above.
+unsafe impl Pod for Load {}
+// SAFETY: as above.
+unsafe impl Pod for Turn {}
+// SAFETY: as above.
+unsafe impl Pod for Arrivals {}
+
+/// What a program is for; the name is the one in the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Sends as fast as it can.
+    Generate,
+    /// Sends at a set rate, with time stamps.
+    GenerateStamped,
+    /// Redirects, and nothing else.
+    Bare,
+    /// Passes everything.
+    Pass,
+    /// Counts what arrives.
+    Count,
+    /// Counts what arrives and keeps its delay.
+    Time,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Generate => "generate",
+            Self::GenerateStamped => "generate_stamped",
+            Self::Bare => "bare",
+            Self::Pass => "pass",
+            Self::Count => "count",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// One loaded copy of the kernel half.
+pub(crate) struct Programs {
+    ebpf: Ebpf,
+    load: Array<MapData, Load>,
+    turn: PerCpuArray<MapData, Turn>,
+    expected: Array<MapData, Headers>,
+    arrivals: PerCpuArray<MapData, Arrivals>,
+    delays: Array<MapData, u32>,
+    devices: DevMap<MapData>,
+}
+
+impl Programs {
+    /// Loads the object and these programs of it.
+    pub(crate) fn load(roles: &[Role]) -> Result<Self> {
+        let mut ebpf = EbpfLoader::new().load(&OBJECT.0).context("the bench's programs: this takes root")?;
+        for role in roles {
+            let program: &mut Xdp = ebpf.program_mut(role.name()).context(role.name())?.try_into()?;
+            program.load().with_context(|| format!("the kernel refused the program `{}`", role.name()))?;
+        }
+        Ok(Self {
+            load: take(&mut ebpf, "LOAD")?,
+            turn: take(&mut ebpf, "TURN")?,
+            expected: take(&mut ebpf, "EXPECTED")?,
+            arrivals: take(&mut ebpf, "ARRIVALS")?,
+            delays: take(&mut ebpf, "DELAYS")?,
+            devices: take(&mut ebpf, "DEVICES")?,
+            ebpf,
+        })
+    }
+
+    /// A program that was loaded.
+    pub(crate) fn program(&self, role: Role) -> Result<&Xdp> {
+        Ok(self.ebpf.program(role.name()).context(role.name())?.try_into()?)
+    }
+
+    /// Attaches a program to a device of the calling thread's namespace, natively.
+    pub(crate) fn attach(&mut self, role: Role, device: &str) -> Result<()> {
+        let program: &mut Xdp = self.ebpf.program_mut(role.name()).context(role.name())?.try_into()?;
+        program
+            .attach(device, XdpMode::Driver)
+            .with_context(|| format!("attaching `{}` to {device}", role.name()))?;
+        Ok(())
+    }
+
+    /// Enters a device of the calling thread's namespace: slot 0 for the generator, slot 1 for `bare`.
+    pub(crate) fn set_device(&mut self, slot: u32, interface: u32) -> Result<()> {
+        self.devices.set(slot, interface, None, 0).context("entering a device into the bench's device map")
+    }
+
+    /// Says what to send and what has to arrive. Each processor's generator starts at another flow.
+    pub(crate) fn set_load(&mut self, load: Load, expected: Headers) -> Result<()> {
+        self.load.set(0, load, 0)?;
+        self.expected.set(0, expected, 0)?;
+        let turns = self.turn.get(&0, 0)?;
+        let cpus = u32::try_from(nr_cpus().map_err(|(_, error)| error)?)?;
+        let start = |cpu| cpu * (load.flows / cpus.max(1)) % load.flows;
+        let turns = turns.iter().zip(0..).map(|(turn, cpu)| Turn { flow: start(cpu), due: 0, ..*turn });
+        self.turn.set(0, PerCpuValues::try_from(turns.collect::<Vec<_>>())?, 0)?;
+        Ok(())
+    }
+
+    /// Packets that the generator of each processor sent since the start.
+    pub(crate) fn sent_by_each(&self) -> Result<Vec<u64>> {
+        Ok(self.turn.get(&0, 0)?.iter().map(|turn| turn.sent).collect())
+    }
+
+    /// Packets that arrived since the start, all processors together.
+    pub(crate) fn arrivals(&self) -> Result<Arrivals> {
+        let each = self.arrivals.get(&0, 0)?;
+        Ok(each.iter().fold(Arrivals::default(), |sum, cpu| Arrivals {
+            right: sum.right + cpu.right,
+            wrong: sum.wrong + cpu.wrong,
+            samples: sum.samples + cpu.samples,
+        }))
+    }
+
+    /// The delays that were kept, in nanoseconds; forgets them.
+    pub(crate) fn take_delays(&mut self) -> Result<Vec<u32>> {
+        let each = self.arrivals.get(&0, 0)?;
+        let mut delays = Vec::new();
+        for (cpu, arrivals) in (0..CPUS).zip(each.iter()) {
+            let kept = u32::try_from(arrivals.samples).unwrap_or(u32::MAX).min(SAMPLES_PER_CPU);
+            for at in 0..kept {
+                delays.push(self.delays.get(&(cpu * SAMPLES_PER_CPU + at), 0)?);
+            }
+        }
+        let forgotten = each.iter().map(|arrivals| Arrivals { samples: 0, ..*arrivals });
+        self.arrivals.set(0, PerCpuValues::try_from(forgotten.collect::<Vec<_>>())?, 0)?;
+        Ok(delays)
+    }
+}
+
+/// Takes a map out of the object, as the type that it must have.
+fn take<M>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+where
+    M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.take_map(name).with_context(|| format!("the bench's object has no map `{name}`"))?;
+    Ok(map.try_into()?)
+}

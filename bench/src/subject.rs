@@ -1,0 +1,84 @@
+//! What is compared: the real relay, and a program that only redirects.
+
+use std::net::SocketAddrV4;
+
+use anyhow::{Context, Result};
+use relay_user::{
+    LegSpec, MediaKind, ModeChoice, Options, PayloadTypes, Plan, Relay, SourcePolicy, StreamSpec,
+};
+use testbed::Topology;
+use tokio::runtime::Runtime;
+
+use crate::packet::Addresses;
+use crate::wire::{self, MOST_FLOWS};
+
+/// A program under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A bare redirect to the other wire.
+    Bare,
+    /// The relay as the daemon runs it.
+    Relay,
+}
+
+/// The running data plane, with the legs of every flow.
+pub(crate) struct RunningRelay {
+    pub(crate) relay: Relay,
+    pub(crate) runtime: Runtime,
+}
+
+impl RunningRelay {
+    /// Starts it in the relay's namespace.
+    pub(crate) fn start(topology: &Topology, legs: u32) -> Result<Self> {
+        topology.relay.run(|| {
+            // One worker, made by this thread, so that its sockets are in this thread's namespace.
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
+            let options = Options { interfaces, mode: ModeChoice::Native, legs };
+            let relay = runtime.block_on(Relay::start(&options)).context("starting the relay")?;
+            Ok(Self { relay, runtime })
+        })?
+    }
+
+    /// Installs a call from camera to viewer for each flow, both directions.
+    pub(crate) fn install_flows(&self) -> Result<()> {
+        let (camera, viewer) = (wire::from_camera(), wire::to_viewer());
+        let mut plan = Plan::default();
+        for flow in 0..MOST_FLOWS {
+            let ingress = plan.legs.len();
+            plan.legs.push(leg(shift(camera.destination, flow), shift(camera.source, flow)));
+            plan.legs.push(leg(shift(viewer.source, flow), shift(viewer.destination, flow)));
+            plan.streams.push(StreamSpec { ingress, egress: ingress + 1 });
+            plan.streams.push(StreamSpec { ingress: ingress + 1, egress: ingress });
+        }
+        self.runtime.block_on(self.relay.install(&plan)).context("installing the legs of every flow")?;
+        Ok(())
+    }
+}
+
+impl Subject {
+    /// What has to arrive when the camera's packets were sent.
+    pub(crate) fn delivers(self) -> Addresses {
+        match self {
+            Self::Bare => wire::from_camera(),
+            Self::Relay => wire::to_viewer(),
+        }
+    }
+}
+
+/// A leg that admits exactly its remote side.
+pub(crate) fn leg(local: SocketAddrV4, remote: SocketAddrV4) -> LegSpec {
+    LegSpec {
+        local: local.into(),
+        remote: Some(remote.into()),
+        source: SourcePolicy::Pinned,
+        media: MediaKind::Rtp,
+        ssrc: None,
+        payload_types: PayloadTypes::ANY,
+    }
+}
+
+fn shift(address: SocketAddrV4, flow: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(*address.ip(), address.port() + flow)
+}
