@@ -80,7 +80,7 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            transactions: 100_000,
+            transactions: 200_000,
             calls: 10_000,
             queue: 4_096,
             message_bytes: 65_535,

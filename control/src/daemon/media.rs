@@ -31,6 +31,20 @@ pub enum StartError {
     /// The data plane cannot start.
     #[error("[relay]: {}", with_causes(.0))]
     Relay(#[from] relay_user::StartError),
+    /// An address of a network is not ours.
+    #[error(
+        "[[network]] {name}: address {address}: {error}; it must be an address of the interface {interface}: `ip address show dev {interface}` lists those that are"
+    )]
+    Address {
+        /// The network.
+        name: String,
+        /// Its address.
+        address: std::net::IpAddr,
+        /// Its interface.
+        interface: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The range of ports holds no pair.
     #[error(transparent)]
     Ports(#[from] PortError),
@@ -187,6 +201,15 @@ impl MediaPlane {
 }
 
 async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartError> {
+    for network in &config.networks {
+        // Only an address of ours can be bound.
+        std::net::UdpSocket::bind((network.address, 0)).map_err(|error| StartError::Address {
+            name: network.name.clone(),
+            address: network.address,
+            interface: network.interface.clone(),
+            error,
+        })?;
+    }
     let options = relay_user::Options {
         interfaces: relay.interfaces.clone(),
         mode: match relay.mode {

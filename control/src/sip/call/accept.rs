@@ -77,6 +77,7 @@ impl Core {
             branch: index,
             caller: Dialog::answered(&call.invite, call.flow, &branch.tag, &contact)?,
             called: Dialog::established(invite, response, branch.flow)?,
+            offering: None,
             unacknowledged: Some(Unacknowledged {
                 side: Side::Caller,
                 transaction: call.transaction,

@@ -111,7 +111,8 @@ impl Core {
             return;
         };
         let ours = established.session(side).under_way || established.session(side.other()).under_way;
-        let waiting = established.unacknowledged.as_ref().map(|waiting| waiting.side);
+        let waiting =
+            established.unacknowledged.as_ref().map(|waiting| waiting.side).or(established.offering);
         let index = established.branch;
         if same_side || waiting == Some(side) {
             let response = self.response(&request, 500).with(HeaderName::RetryAfter, "2");
@@ -124,6 +125,7 @@ impl Core {
         established.dialog(side).refresh_target(&request);
         match description(&request) {
             Some(offer) => {
+                established.offering = Some(side);
                 let operation = MediaOperation::Offer { by: side, description: offer };
                 self.negotiate(now, call, index, operation, Then::Pass(side, id, Box::new(request)));
             }
@@ -178,6 +180,9 @@ impl Core {
         let call_id = call.id;
         let to = side.other();
         let branch = self.identifiers.branch();
+        if let Some(established) = call.established() {
+            established.offering = None;
+        }
         let body = match result {
             Ok(body) => body,
             Err(refusal) => {

@@ -196,6 +196,8 @@ pub(super) struct Established {
     pub(super) branch: usize,
     pub(super) caller: Dialog,
     pub(super) called: Dialog,
+    /// The side whose new offer the media plane is working on; then it is passed on, or refused.
+    pub(super) offering: Option<Side>,
     /// A 2xx to an INVITE of this side whose ACK is awaited.
     pub(super) unacknowledged: Option<Unacknowledged>,
     /// The last ACK to each side, to be sent again when its 2xx comes again.

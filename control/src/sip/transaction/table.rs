@@ -74,6 +74,23 @@ struct Entry<T> {
     user: T,
 }
 
+impl<T> Entry<T> {
+    /// A transaction lingers for half a minute: what it will not send any more need not.
+    fn forget_what_is_not_sent_again(&mut self) {
+        match self.machine {
+            Machine::ClientInvite(ClientInvite::Accepted)
+            | Machine::ClientOther(ClientOther::Completed)
+            | Machine::ServerInvite(ServerInvite::Accepted | ServerInvite::Confirmed) => {
+                self.last = None;
+                self.invite = None;
+            }
+            // Its INVITE is what the ACK is made of.
+            Machine::ClientInvite(ClientInvite::Completed) => self.last = None,
+            _ => {}
+        }
+    }
+}
+
 /// The transactions, each with a value of type `T` by which their user knows what they are for.
 #[derive(Debug)]
 pub struct Transactions<T> {
@@ -397,7 +414,11 @@ impl<T: Copy + Default> Transactions<T> {
         let timing = Timing { timers: self.timers, reliable: entry.flow.is_reliable() };
         let (machine, actions) = transition(entry.machine, &timing);
         entry.machine = machine;
-        self.act(now, id, actions, response, out)
+        let outcome = self.act(now, id, actions, response, out);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.forget_what_is_not_sent_again();
+        }
+        outcome
     }
 
     fn act(

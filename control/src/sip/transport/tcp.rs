@@ -37,7 +37,13 @@ pub(super) struct Shared {
     pub(super) arrivals: mpsc::Sender<Arrival>,
     next: AtomicU64,
     /// Connections by peer address, so that one source cannot take all.
-    places: Mutex<HashMap<IpAddr, usize>>,
+    places: Mutex<Places>,
+}
+
+#[derive(Default)]
+struct Places {
+    taken: usize,
+    by_source: HashMap<IpAddr, usize>,
 }
 
 impl Shared {
@@ -55,7 +61,7 @@ impl Shared {
             counters,
             arrivals,
             next: AtomicU64::new(1),
-            places: Mutex::new(HashMap::new()),
+            places: Mutex::new(Places::default()),
         }
     }
 
@@ -65,16 +71,17 @@ impl Shared {
 
     fn place(self: &Arc<Self>, source: IpAddr) -> Option<Place> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.values().sum::<usize>() >= self.total {
+        if places.taken >= self.total {
             count(&self.counters.connections_over_limit);
             return None;
         }
-        let taken = places.entry(source).or_insert(0);
-        if *taken >= self.per_source {
+        let here = places.by_source.entry(source).or_insert(0);
+        if *here >= self.per_source {
             count(&self.counters.connections_over_source_limit);
             return None;
         }
-        *taken += 1;
+        *here += 1;
+        places.taken += 1;
         Some(Place { shared: Arc::clone(self), source })
     }
 }
@@ -88,10 +95,11 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut places = self.shared.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = places.get_mut(&self.source) {
-            *taken -= 1;
-            if *taken == 0 {
-                places.remove(&self.source);
+        places.taken = places.taken.saturating_sub(1);
+        if let Some(here) = places.by_source.get_mut(&self.source) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                places.by_source.remove(&self.source);
             }
         }
     }

@@ -90,6 +90,28 @@ fn cancel_while_the_answer_is_prepared_ends_both_sides_and_then_the_media() {
 }
 
 #[test]
+fn offers_of_both_sides_that_cross_in_the_media_plane_are_glare() {
+    let mut world = World::with("", "relay");
+    let invite = world.ring_through_the_relay();
+    world.answer(CAMERA, &invite, 200, &[], "answer");
+    world.media_answers("answer of the called", Ok("our answer"));
+    let answer = world.response_to(VIEWER);
+    world.receive(VIEWER, &in_dialog("ACK", &answer, 1, &[], ""));
+    world.receive(VIEWER, &in_dialog("INVITE", &answer, 2, &[], "hold"));
+    let to = invite.from().unwrap().to_string();
+    let crossing = request("INVITE", "camera", CAMERA, "viewer", &invite.call_id().unwrap(), 1, &[], "hold")
+        .replace("To: <sip:viewer@192.0.2.1>", &format!("To: {to}"));
+    world.receive(CAMERA, &crossing);
+    assert_eq!(world.status_to(CAMERA), 491);
+    world.media_answers("offer of the caller", Err(488));
+    assert_eq!(world.status_to(VIEWER), 488);
+    world.receive(VIEWER, &in_dialog("ACK", &answer, 2, &[], ""));
+    world.receive(VIEWER, &in_dialog("INVITE", &answer, 3, &[], "hold"));
+    world.media_answers("offer of the caller", Ok("our hold"));
+    assert_eq!(world.request_to(CAMERA).body.as_ref(), b"our hold");
+}
+
+#[test]
 fn offer_in_the_200_is_answered_in_the_ack() {
     let mut world = World::with("", "relay");
     world.receive(VIEWER, &request("INVITE", "viewer", VIEWER, "camera", "call", 1, &[], ""));
