@@ -1,7 +1,7 @@
 //! What stops the daemon from starting: each cause is named, with what to do, and leaves nothing behind.
 //!
 //! Takes root, iproute2 and util-linux (`setpriv`).
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::fs;
 use std::net::UdpSocket;

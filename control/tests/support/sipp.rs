@@ -53,7 +53,8 @@ impl<'a> SippOptions<'a> {
     pub(crate) fn start(mut self) -> Sipp {
         let output = File::create(self.folder.path().join("output")).unwrap();
         self.command.stdout(output.try_clone().unwrap()).stderr(output);
-        let process = self.command.spawn().expect("sipp runs: apt-get install sip-tester");
+        let process =
+            self.command.spawn().unwrap_or_else(|error| panic!("sipp: {error}: apt-get install sip-tester"));
         Sipp { process, folder: self.folder, scenario: self.scenario.to_owned() }
     }
 

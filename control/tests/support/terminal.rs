@@ -169,12 +169,11 @@ impl Terminal {
             let message = self.receive();
             match message.status_code() {
                 Some(status) if status > 100 => return Some(message),
-                Some(_) => {}
                 None if message.method().is_some_and(|found| found.to_string() == method) => {
                     self.respond(&message, 200, "", "");
                     return None;
                 }
-                None => {}
+                _ => {}
             }
         }
     }

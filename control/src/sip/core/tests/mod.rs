@@ -198,5 +198,5 @@ fn in_dialog(method: &str, answer: &Message, cseq: u32, headers: &[&str], body: 
 }
 
 fn header(message: &Message, name: HeaderName) -> String {
-    message.headers.get(name).and_then(|header| header.text()).unwrap_or_default()
+    message.headers.get(name).and_then(crate::sip::message::Header::text).unwrap_or_default()
 }
