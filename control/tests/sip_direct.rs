@@ -1,12 +1,7 @@
 //! Calls in direct mode: the real binary on loopback, driven by sipp.
 //!
 //! Takes sip-tester. Each test has a loopback address of its own, so that all can run at the same time.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod support;
 
