@@ -17,7 +17,7 @@ pub struct Event {
     pub kind: u32,
     /// Index of the leg that the packet arrived for.
     pub leg: u32,
-    /// The leg's generation ([`crate::leg::Leg::generation`]), so that an event of a removed leg is not taken for
+    /// The leg's generation ([`crate::leg::Admission::generation`]), so that an event of a removed leg is not taken for
     /// one of its successor.
     pub generation: u32,
     /// Source address of the packet.

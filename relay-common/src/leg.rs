@@ -15,11 +15,11 @@ use crate::limits::LEG_BUCKETS;
 pub const RTP: u32 = 1;
 /// The leg carries RTCP; with [`RTP`], both on one port (RFC 5761).
 pub const RTCP: u32 = 1 << 1;
-/// A source is learned only from [`Leg::admit_address`].
+/// A source is learned only from [`Admission::address`].
 pub const ADDRESS_TOLD: u32 = 1 << 2;
-/// A source is learned only if its packets carry [`Leg::admit_ssrc`].
+/// A source is learned only if its packets carry [`Admission::ssrc`].
 pub const SSRC_TOLD: u32 = 1 << 3;
-/// A source is learned only if its packets carry one of [`Leg::admit_payload_types`].
+/// A source is learned only if its packets carry one of [`Admission::payload_types`].
 pub const PAYLOAD_TYPES_TOLD: u32 = 1 << 4;
 /// What arrives here is sent on by another leg.
 pub const HAS_STREAM: u32 = 1 << 5;
@@ -112,16 +112,13 @@ impl Destination {
     }
 }
 
-/// One record of the `LEGS` map: exactly one cache line.
+/// One record of the `LEGS` map: all that a packet of a known source needs, in half a cache line, so that many thousand
+/// legs stay in a processor's own cache.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
+#[repr(C, align(32))]
 pub struct Leg {
     /// What is addressed to this leg.
     pub key: LegKey,
-    /// The next leg of the same bucket, 0 for none.
-    pub next: u32,
-    /// Index of the next hop towards [`Leg::destination`]; 0 while nothing can be sent there.
-    pub next_hop: u32,
     /// The [`Source`] that is admitted; a learning leg starts with [`Source::NONE`], and the kernel half exchanges
     /// it for the first source that looks right.
     pub source: u64,
@@ -129,26 +126,38 @@ pub struct Leg {
     pub destination: Destination,
     /// Our address that it leaves from.
     pub origin: Be32,
+    /// Index of the next hop towards [`Leg::destination`]; 0 while nothing can be sent there.
+    pub next_hop: u32,
+}
+
+/// One record of the `ADMISSIONS` map, by the same index as [`Leg`]: what only other packets need, the first of a
+/// source to be learned, and those that are dropped.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(32))]
+pub struct Admission {
+    /// The next leg of the same bucket, 0 for none.
+    pub next: u32,
     /// The constants of this module.
     pub flags: u32,
     /// Counts the lives of this slot.
     pub generation: u32,
     /// With [`ADDRESS_TOLD`]: the only address that may be learned.
-    pub admit_address: Be32,
+    pub address: Be32,
     /// With [`SSRC_TOLD`]: the SSRC that a source to be learned must carry.
-    pub admit_ssrc: Be32,
+    pub ssrc: Be32,
     /// With [`PAYLOAD_TYPES_TOLD`]: one bit for each of the payload types 0 to 63 and 96 to 127. Those between are
     /// unassigned, and with the marker bit set they look like RTCP (RFC 5761 section 4).
-    pub admit_payload_types: [u32; 3],
+    pub payload_types: [u32; 3],
 }
 
-impl Leg {
+impl Admission {
     /// Whether all of `payload_types` (bit n stands for type n) can be told to the kernel half.
     pub const fn can_tell(payload_types: u128) -> bool {
         payload_types >> 64 & 0xffff_ffff == 0
     }
 
-    /// [`Leg::admit_payload_types`] for a set of payload types; those for which [`Leg::can_tell`] is false are lost.
+    /// [`Admission::payload_types`] for a set of payload types; those for which [`Admission::can_tell`] is false are
+    /// lost.
     pub const fn payload_type_words(payload_types: u128) -> [u32; 3] {
         [payload_types as u32, (payload_types >> 32) as u32, (payload_types >> 96) as u32]
     }
@@ -157,29 +166,42 @@ impl Leg {
     #[inline(always)]
     pub const fn admits_payload_type(&self, payload_type: u8) -> bool {
         let word = match payload_type {
-            0..32 => self.admit_payload_types[0],
-            32..64 => self.admit_payload_types[1],
-            96..128 => self.admit_payload_types[2],
+            0..32 => self.payload_types[0],
+            32..64 => self.payload_types[1],
+            96..128 => self.payload_types[2],
             _ => return false,
         };
         word >> (payload_type & 31) & 1 == 1
     }
 }
 
-/// What is counted for one leg on one CPU. A record of the `LEG_COUNTERS` map.
+/// What was sent on for one leg on one CPU. A record of the `TRAFFIC` map, at [`traffic_index`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct LegCounters {
-    /// Packets that were sent on.
-    pub forwarded: u64,
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
     /// Bytes of those packets, Ethernet header to end of frame.
-    pub forwarded_bytes: u64,
+    pub bytes: u64,
+}
+
+/// Where the `TRAFFIC` map counts for a leg on a CPU. Each CPU writes a stretch of its own: a plain array is denser
+/// than the kernel's per-CPU arrays, which cost a pointer and a cache line for each element.
+#[inline(always)]
+pub const fn traffic_index(cpu: u32, slots: u32, leg: u32) -> u32 {
+    cpu.wrapping_mul(slots).wrapping_add(leg)
+}
+
+/// What was not sent on for one leg on one CPU. A record of the `LEG_DROPS` map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct LegDrops {
     /// When the last event about this leg was sent, CLOCK_MONOTONIC_COARSE in nanoseconds; 0 for never.
     pub last_event: u64,
     /// Bytes of the packets that were dropped.
-    pub dropped_bytes: u64,
+    pub bytes: u64,
     /// Dropped packets, by [`crate::verdict::Drop`].
-    pub dropped: [u64; crate::verdict::DROPS],
+    pub packets: [u64; crate::verdict::DROPS],
 }
 
 #[cfg(test)]
@@ -187,8 +209,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leg_is_one_cache_line() {
-        assert_eq!((size_of::<Leg>(), align_of::<Leg>()), (64, 64));
+    fn a_leg_is_half_a_cache_line() {
+        assert_eq!((size_of::<Leg>(), align_of::<Leg>()), (32, 32));
+        assert_eq!((size_of::<Admission>(), align_of::<Admission>()), (32, 32));
+    }
+
+    #[test]
+    fn traffic_of_two_cpus_is_counted_apart() {
+        assert_eq!((traffic_index(0, 100, 99), traffic_index(1, 100, 0)), (99, 100));
     }
 
     #[test]
@@ -209,11 +237,15 @@ mod tests {
     #[test]
     fn payload_types_survive_their_packing() {
         for told in [0_u8, 8, 31, 32, 63, 96, 127] {
-            assert!(Leg::can_tell(1 << told));
-            let leg = Leg { admit_payload_types: Leg::payload_type_words(1 << told), ..Leg::default() };
-            assert!((0..=u8::MAX).all(|tried| leg.admits_payload_type(tried) == (tried == told)), "{told}");
+            assert!(Admission::can_tell(1 << told));
+            let admission =
+                Admission { payload_types: Admission::payload_type_words(1 << told), ..Admission::default() };
+            assert!(
+                (0..=u8::MAX).all(|tried| admission.admits_payload_type(tried) == (tried == told)),
+                "{told}"
+            );
         }
-        assert!((64..96).all(|told| !Leg::can_tell(1 << told)));
+        assert!((64..96).all(|told| !Admission::can_tell(1 << told)));
     }
 
     #[test]

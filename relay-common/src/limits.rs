@@ -3,6 +3,9 @@
 /// Buckets of the leg table. The bucket of a leg is 16 bits wide, so every index is in range.
 pub const LEG_BUCKETS: u32 = 1 << 16;
 
+/// Buckets in one record of the bucket map: the kernel spaces records by eight bytes.
+pub const BUCKETS_PER_RECORD: u32 = 2;
+
 /// Legs that one bucket may hold: the bound of the program's only loop. The user half refuses a leg beyond it.
 pub const LEGS_PER_BUCKET: u32 = 16;
 

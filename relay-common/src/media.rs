@@ -1,7 +1,7 @@
 //! Telling media from anything else by its first bytes (RFC 3550 sections 5.1 and 6.4, RFC 5761 section 4).
 
 use crate::byte_order::Be32;
-use crate::leg::{self, Leg};
+use crate::leg::{self, Admission};
 use crate::packet::Packet;
 use crate::verdict::Drop;
 
@@ -49,25 +49,27 @@ impl Media {
     /// # Errors
     /// The reason why not.
     #[inline(always)]
-    pub fn admit(self, leg: &Leg) -> Result<(), Drop> {
+    pub fn admit(self, admission: &Admission) -> Result<(), Drop> {
         let ssrc = match self {
             Self::Rtp { payload_type, ssrc } => {
-                if leg.flags & leg::RTP == 0 {
+                if admission.flags & leg::RTP == 0 {
                     return Err(Drop::NotMedia);
                 }
-                if leg.flags & leg::PAYLOAD_TYPES_TOLD != 0 && !leg.admits_payload_type(payload_type) {
+                if admission.flags & leg::PAYLOAD_TYPES_TOLD != 0
+                    && !admission.admits_payload_type(payload_type)
+                {
                     return Err(Drop::UnexpectedPayloadType);
                 }
                 ssrc
             }
             Self::Rtcp { ssrc } => {
-                if leg.flags & leg::RTCP == 0 {
+                if admission.flags & leg::RTCP == 0 {
                     return Err(Drop::NotMedia);
                 }
                 ssrc
             }
         };
-        if leg.flags & leg::SSRC_TOLD != 0 && ssrc != leg.admit_ssrc {
+        if admission.flags & leg::SSRC_TOLD != 0 && ssrc != admission.ssrc {
             return Err(Drop::UnexpectedSsrc);
         }
         Ok(())

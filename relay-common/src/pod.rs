@@ -1,13 +1,17 @@
 //! Lets aya copy the records of the maps.
 
 use crate::event::Event;
-use crate::leg::{Leg, LegCounters};
+use crate::leg::{Admission, Leg, LegDrops, Traffic};
 use crate::next_hop::NextHop;
 
 // SAFETY: each is a C structure of integers without padding bytes or pointers; every bit pattern is a value of it.
 unsafe impl aya::Pod for Leg {}
 // SAFETY: as above.
-unsafe impl aya::Pod for LegCounters {}
+unsafe impl aya::Pod for Admission {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Traffic {}
+// SAFETY: as above.
+unsafe impl aya::Pod for LegDrops {}
 // SAFETY: as above.
 unsafe impl aya::Pod for NextHop {}
 // SAFETY: as above.

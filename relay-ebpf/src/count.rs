@@ -16,14 +16,14 @@ pub(crate) fn passed(reason: Pass) {
 /// One more packet that was addressed to a leg and dropped.
 #[inline(always)]
 pub(crate) fn dropped(leg: u32, reason: Drop, bytes: usize) {
-    let Some(counters) = maps::LEG_COUNTERS.get_ptr_mut(leg) else { return };
+    let Some(drops) = maps::LEG_DROPS.get_ptr_mut(leg) else { return };
     let reason = reason as usize;
     if reason >= DROPS {
         return;
     }
     // SAFETY: as in `passed`; the index was checked.
     unsafe {
-        *(&raw mut (*counters).dropped).cast::<u64>().add(reason) += 1;
-        (*counters).dropped_bytes += bytes as u64;
+        *(&raw mut (*drops).packets).cast::<u64>().add(reason) += 1;
+        (*drops).bytes += bytes as u64;
     }
 }

@@ -1,9 +1,9 @@
 //! One packet in, one packet out: find the leg, check the source, rewrite, and name the device.
 
-use aya_ebpf::{bindings::xdp_action::XDP_DROP, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_action::XDP_DROP, helpers::bpf_get_smp_processor_id, programs::XdpContext};
 use relay_common::event;
-use relay_common::leg::{self, Leg, LegKey};
-use relay_common::limits::LEGS_PER_BUCKET;
+use relay_common::leg::{self, Leg, LegKey, traffic_index};
+use relay_common::limits::{BUCKETS_PER_RECORD, LEGS_PER_BUCKET};
 use relay_common::next_hop;
 use relay_common::packet::Packet;
 use relay_common::udp_frame::{Rewrite, UdpFrame};
@@ -32,7 +32,9 @@ pub(crate) fn handle(ctx: &XdpContext) -> Verdict {
 /// The leg that a frame is addressed to, and its index.
 #[inline(always)]
 fn find(key: LegKey) -> Option<(u32, *mut Leg)> {
-    let mut index = *maps::LEG_BUCKETS.get(key.bucket())?;
+    let bucket = key.bucket();
+    let record = maps::LEG_BUCKETS.get(bucket / BUCKETS_PER_RECORD)?;
+    let mut index = *record.get((bucket % BUCKETS_PER_RECORD) as usize)?;
     for _ in 0..LEGS_PER_BUCKET {
         if index == 0 {
             return None;
@@ -40,11 +42,10 @@ fn find(key: LegKey) -> Option<(u32, *mut Leg)> {
         let leg = maps::LEGS.get_ptr_mut(index)?;
         // SAFETY: a pointer that the map gave stays valid while the program runs; the user half writes `key` only
         // while no bucket leads to the record.
-        let (found, next) = unsafe { ((*leg).key, (*leg).next) };
-        if found == key {
+        if unsafe { (*leg).key } == key {
             return Some((index, leg));
         }
-        index = next;
+        index = maps::ADMISSIONS.get(index)?.next;
     }
     None
 }
@@ -64,13 +65,12 @@ fn relay(packet: &Packet<'_>, frame: &mut UdpFrame<'_>, index: u32, leg: *mut Le
     // and a new word side by side is sent to a next hop that was right an instant ago.
     let (hop_index, origin, destination) = unsafe { ((*leg).next_hop, (*leg).origin, (*leg).destination) };
     if hop_index == 0 {
-        // SAFETY: as above.
-        let flags = unsafe { (*leg).flags };
-        return Err(if flags & leg::HAS_STREAM == 0 { Drop::NoStream } else { Drop::RemoteUnknown });
+        let has_stream = maps::ADMISSIONS.get(index).is_some_and(|rest| rest.flags & leg::HAS_STREAM != 0);
+        return Err(if has_stream { Drop::RemoteUnknown } else { Drop::NoStream });
     }
     let hop = maps::NEXT_HOPS.get(hop_index).ok_or(Drop::NextHopUnresolved)?;
     if hop.state & next_hop::RESOLVED == 0 {
-        notify::send(event::NEXT_HOP_UNRESOLVED, index, leg, frame, hop_index);
+        notify::send(event::NEXT_HOP_UNRESOLVED, index, frame, hop_index);
         return Err(Drop::NextHopUnresolved);
     }
     if frame.ip_length() > hop.mtu {
@@ -78,11 +78,13 @@ fn relay(packet: &Packet<'_>, frame: &mut UdpFrame<'_>, index: u32, leg: *mut Le
     }
     // Chooses the device; the frame itself is taken from the program when it has ended.
     let action = maps::DEVICES.redirect(hop.device, u64::from(XDP_DROP)).map_err(|_| Drop::NoDevice)?;
-    if let Some(counters) = maps::LEG_COUNTERS.get_ptr_mut(index) {
+    // SAFETY: takes no argument and only names the CPU that we run on.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    if let Some(traffic) = maps::TRAFFIC.get_ptr_mut(traffic_index(cpu, maps::leg_slots(), index)) {
         // SAFETY: this CPU's own record; the program is not preempted by itself on one CPU.
         unsafe {
-            (*counters).forwarded += 1;
-            (*counters).forwarded_bytes += packet.length() as u64;
+            (*traffic).packets += 1;
+            (*traffic).bytes += packet.length() as u64;
         }
     }
     frame.rewrite(&Rewrite { macs: hop.macs, origin, destination });

@@ -9,7 +9,7 @@ use relay_common::packet::Packet;
 use relay_common::udp_frame::{HEADERS, UdpFrame};
 use relay_common::verdict::Drop;
 
-use crate::notify;
+use crate::{maps, notify};
 
 /// Admits the packet if its leg is still learning and the packet looks right; from then on its source is the only
 /// one. The packet itself goes on: not one waits for user space.
@@ -24,17 +24,15 @@ pub(crate) fn admit(
     admitted: u64,
 ) -> Result<(), Drop> {
     if admitted != Source::NONE.word() {
-        notify::send(event::SOURCE_REFUSED, index, leg, frame, 0);
+        notify::send(event::SOURCE_REFUSED, index, frame, 0);
         return Err(Drop::SourceMismatch);
     }
-    // SAFETY: the map's record outlives the program's run; the user half changes what is read here only in single
-    // aligned words.
-    let rule = unsafe { &*leg };
-    if rule.flags & leg::ADDRESS_TOLD != 0 && frame.source_address() != rule.admit_address {
-        notify::send(event::SOURCE_REFUSED, index, leg, frame, 0);
+    let admission = maps::ADMISSIONS.get(index).ok_or(Drop::SourceMismatch)?;
+    if admission.flags & leg::ADDRESS_TOLD != 0 && frame.source_address() != admission.address {
+        notify::send(event::SOURCE_REFUSED, index, frame, 0);
         return Err(Drop::SourceMismatch);
     }
-    Media::at(packet, HEADERS).ok_or(Drop::NotMedia)?.admit(rule)?;
+    Media::at(packet, HEADERS).ok_or(Drop::NotMedia)?.admit(admission)?;
 
     let mine = frame.source().word();
     // The target has the instruction, but `core` does not offer it there as `AtomicU64::compare_exchange`.
@@ -47,7 +45,7 @@ pub(crate) fn admit(
         )
     };
     if exchanged {
-        notify::send(event::SOURCE_LEARNED, index, leg, frame, 0);
+        notify::send(event::SOURCE_LEARNED, index, frame, 0);
     } else if winner != mine {
         return Err(Drop::SourceMismatch);
     }

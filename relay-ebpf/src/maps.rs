@@ -5,32 +5,39 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, DevMap, PerCpuArray, RingBuf},
 };
-use relay_common::leg::{Leg, LegCounters};
-use relay_common::limits::{
-    DEVICES as MAX_DEVICES, EVENT_RING_BYTES, LEG_BUCKETS as MAX_LEG_BUCKETS, NEXT_HOPS as MAX_NEXT_HOPS,
-};
+use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
+use relay_common::limits;
 use relay_common::next_hop::NextHop;
 use relay_common::verdict::PASSES;
 
 /// Index of the first leg of each bucket, 0 for none.
 #[map]
-pub(crate) static LEG_BUCKETS: Array<u32> = Array::with_max_entries(MAX_LEG_BUCKETS, BPF_F_MMAPABLE);
+pub(crate) static LEG_BUCKETS: Array<[u32; limits::BUCKETS_PER_RECORD as usize]> =
+    Array::with_max_entries(limits::LEG_BUCKETS / limits::BUCKETS_PER_RECORD, BPF_F_MMAPABLE);
 
 /// The legs; index 0 is never used.
 #[map]
 pub(crate) static LEGS: Array<Leg> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// Counters of the legs, by the same index.
+/// The rest of the legs, by the same index.
 #[map]
-pub(crate) static LEG_COUNTERS: PerCpuArray<LegCounters> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static ADMISSIONS: Array<Admission> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What was sent on, by leg and CPU: see `relay_common::leg::traffic_index`.
+#[map]
+pub(crate) static TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What was not, by the index of the leg.
+#[map]
+pub(crate) static LEG_DROPS: PerCpuArray<LegDrops> = PerCpuArray::with_max_entries(1, 0);
 
 /// Next hops; index 0 is never used.
 #[map]
-pub(crate) static NEXT_HOPS: Array<NextHop> = Array::with_max_entries(MAX_NEXT_HOPS, BPF_F_MMAPABLE);
+pub(crate) static NEXT_HOPS: Array<NextHop> = Array::with_max_entries(limits::NEXT_HOPS, BPF_F_MMAPABLE);
 
 /// Egress devices, by the slot that next hops name.
 #[map]
-pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(MAX_DEVICES, 0);
+pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(limits::DEVICES, 0);
 
 /// Packets that went to the kernel, by reason.
 #[map]
@@ -38,4 +45,15 @@ pub(crate) static PASSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(PASSE
 
 /// What the user half should know of.
 #[map]
-pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING_BYTES, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENT_RING_BYTES, 0);
+
+/// Records of `LEGS`. Set by the user half when it loads the program; a constant for the verifier.
+#[unsafe(no_mangle)]
+static LEG_SLOTS: u32 = 1;
+
+/// Records of `LEGS`.
+#[inline(always)]
+pub(crate) fn leg_slots() -> u32 {
+    // SAFETY: a static of ours; volatile, because its value is not the one that the compiler sees.
+    unsafe { core::ptr::read_volatile(&raw const LEG_SLOTS) }
+}

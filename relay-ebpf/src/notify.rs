@@ -2,7 +2,6 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use relay_common::event::{Event, SOURCE_LEARNED};
-use relay_common::leg::Leg;
 use relay_common::limits::EVENT_INTERVAL_NS;
 use relay_common::udp_frame::UdpFrame;
 
@@ -10,12 +9,13 @@ use crate::maps;
 
 /// Sends an event about the leg that `frame` arrived for. A full ring loses it: the user half also looks for itself.
 #[inline(always)]
-pub(crate) fn send(kind: u32, index: u32, leg: *mut Leg, frame: &UdpFrame<'_>, next_hop: u32) {
-    let Some(counters) = maps::LEG_COUNTERS.get_ptr_mut(index) else { return };
+pub(crate) fn send(kind: u32, index: u32, frame: &UdpFrame<'_>, next_hop: u32) {
+    let Some(drops) = maps::LEG_DROPS.get_ptr_mut(index) else { return };
+    let Some(admission) = maps::ADMISSIONS.get(index) else { return };
     // SAFETY: takes no argument and only reads the clock.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     // SAFETY: this CPU's own record; the program is not preempted by itself on one CPU.
-    let last = unsafe { &mut (*counters).last_event };
+    let last = unsafe { &mut (*drops).last_event };
     // A source is learned once: the event is neither held back by others nor holds them back.
     if kind != SOURCE_LEARNED {
         if *last != 0 && now - *last < EVENT_INTERVAL_NS {
@@ -23,12 +23,10 @@ pub(crate) fn send(kind: u32, index: u32, leg: *mut Leg, frame: &UdpFrame<'_>, n
         }
         *last = now;
     }
-    // SAFETY: the map's record outlives the program's run.
-    let generation = unsafe { (*leg).generation };
     let event = Event {
         kind,
         leg: index,
-        generation,
+        generation: admission.generation,
         address: frame.source_address(),
         port: frame.source_port(),
         reserved: 0,

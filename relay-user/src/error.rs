@@ -26,6 +26,11 @@ pub enum StartError {
         /// How many there may be.
         most: u32,
     },
+    /// The number of processors cannot be read.
+    #[error(
+        "the number of processors cannot be read from /sys/devices/system/cpu/possible; is /sys mounted?"
+    )]
+    Cpus,
     /// An interface is not Ethernet.
     #[error("interface `{0}` is no Ethernet device: the relay rewrites Ethernet frames")]
     NotEthernet(String),

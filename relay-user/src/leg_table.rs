@@ -3,13 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::offset_of;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use relay_common::leg::{Leg, LegKey};
-use relay_common::limits::{LEG_BUCKETS, LEGS_PER_BUCKET};
+use relay_common::leg::{Admission, Leg, LegKey};
+use relay_common::limits::{BUCKETS_PER_RECORD, LEGS_PER_BUCKET};
 
-use crate::kernel::SharedArray;
+use crate::kernel::{BucketRecord, SharedArray};
 
 /// A freed slot rests this long: a program that found it just before it was unlinked has long finished.
 const REST: Duration = Duration::from_millis(100);
@@ -27,8 +27,9 @@ pub(crate) enum TableError {
 
 /// The leg table.
 pub(crate) struct LegTable {
-    buckets: SharedArray<u32>,
+    buckets: SharedArray<BucketRecord>,
     legs: SharedArray<Leg>,
+    admissions: SharedArray<Admission>,
     installed: HashMap<LegKey, u32>,
     never_used: u32,
     resting: VecDeque<(u32, Instant)>,
@@ -36,8 +37,17 @@ pub(crate) struct LegTable {
 
 impl LegTable {
     /// An empty table in freshly loaded maps.
-    pub(crate) fn new(buckets: SharedArray<u32>, legs: SharedArray<Leg>) -> Self {
-        Self { buckets, legs, installed: HashMap::new(), never_used: 1, resting: VecDeque::new() }
+    pub(crate) fn new(
+        buckets: SharedArray<BucketRecord>,
+        legs: SharedArray<Leg>,
+        admissions: SharedArray<Admission>,
+    ) -> Self {
+        Self { buckets, legs, admissions, installed: HashMap::new(), never_used: 1, resting: VecDeque::new() }
+    }
+
+    /// How many records there are, with the one that is never used.
+    pub(crate) fn slots(&self) -> u32 {
+        self.legs.length()
     }
 
     /// How many more legs fit.
@@ -67,10 +77,12 @@ impl LegTable {
     }
 
     /// Makes a leg in a reserved slot known to the kernel: from here on its packets are its own.
-    pub(crate) fn publish(&mut self, index: u32, leg: Leg) {
-        let bucket = self.buckets.word32(leg.key.bucket(), 0);
-        let generation = self.legs.read(index).generation.wrapping_add(1);
-        self.legs.write(index, Leg { next: bucket.load(Ordering::Relaxed), generation, ..leg });
+    pub(crate) fn publish(&mut self, index: u32, leg: Leg, admission: Admission) {
+        let bucket = self.bucket(leg.key);
+        let generation = self.admissions.read(index).generation.wrapping_add(1);
+        self.legs.write(index, leg);
+        self.admissions
+            .write(index, Admission { next: bucket.load(Ordering::Relaxed), generation, ..admission });
         // Release: a program that sees the new head sees the whole record behind it.
         bucket.store(index, Ordering::Release);
     }
@@ -80,8 +92,8 @@ impl LegTable {
         let Some(index) = self.installed.remove(&key) else {
             return;
         };
-        let next = self.legs.read(index).next;
-        let mut link = self.buckets.word32(key.bucket(), 0);
+        let next = self.admissions.read(index).next;
+        let mut link = self.bucket(key);
         loop {
             match link.load(Ordering::Relaxed) {
                 0 => break,
@@ -90,7 +102,7 @@ impl LegTable {
                     link.store(next, Ordering::Release);
                     break;
                 }
-                other => link = self.legs.word32(other, offset_of!(Leg, next)),
+                other => link = self.admissions.word32(other, offset_of!(Admission, next)),
             }
         }
         self.resting.push_back((index, now));
@@ -101,11 +113,21 @@ impl LegTable {
         &self.legs
     }
 
+    /// The rest of the legs, by the same index.
+    pub(crate) fn admissions(&self) -> &SharedArray<Admission> {
+        &self.admissions
+    }
+
+    /// The head of the chain of a key's bucket.
+    fn bucket(&self, key: LegKey) -> &AtomicU32 {
+        let (record, lane) = (key.bucket() / BUCKETS_PER_RECORD, key.bucket() % BUCKETS_PER_RECORD);
+        self.buckets.word32(record, lane as usize * size_of::<u32>())
+    }
+
     /// Indexes of the published legs in the bucket of `key`.
     fn chain(&self, key: LegKey) -> impl Iterator<Item = u32> {
-        debug_assert!(key.bucket() < LEG_BUCKETS);
-        let head = self.buckets.word32(key.bucket(), 0).load(Ordering::Relaxed);
-        std::iter::successors(Some(head), |index| Some(self.legs.read(*index).next))
+        let head = self.bucket(key).load(Ordering::Relaxed);
+        std::iter::successors(Some(head), |index| Some(self.admissions.read(*index).next))
             .take_while(|index| *index != 0)
     }
 }
@@ -114,11 +136,16 @@ impl LegTable {
 mod tests {
     use super::*;
     use relay_common::byte_order::{Be16, Be32};
+    use relay_common::limits::LEG_BUCKETS;
 
     const ADDRESS: Be32 = Be32::new(0x0a00_0001);
 
     fn table(legs: u32) -> LegTable {
-        LegTable::new(SharedArray::in_memory(LEG_BUCKETS), SharedArray::in_memory(legs + 1))
+        LegTable::new(
+            SharedArray::in_memory(LEG_BUCKETS / BUCKETS_PER_RECORD),
+            SharedArray::in_memory(legs + 1),
+            SharedArray::in_memory(legs + 1),
+        )
     }
 
     fn key(port: u16) -> LegKey {
@@ -135,7 +162,7 @@ mod tests {
     impl LegTable {
         fn add(&mut self, key: LegKey, now: Instant) -> u32 {
             let index = self.reserve(key, now).unwrap();
-            self.publish(index, Leg { key, ..Leg::default() });
+            self.publish(index, Leg { key, ..Leg::default() }, Admission::default());
             index
         }
 
@@ -150,7 +177,7 @@ mod tests {
         let (mut table, now) = (table(4), Instant::now());
         let index = table.reserve(key(4000), now).unwrap();
         assert_eq!(table.find(key(4000)), None, "reserved is not published");
-        table.publish(index, Leg { key: key(4000), ..Leg::default() });
+        table.publish(index, Leg { key: key(4000), ..Leg::default() }, Admission::default());
         assert_eq!(table.find(key(4000)), Some(index));
         table.remove(key(4000), now);
         assert_eq!(table.find(key(4000)), None);
@@ -177,7 +204,7 @@ mod tests {
         table.add(neighbour(4000, 2), now);
         table.remove(neighbour(4000, 1), now);
         // A program that stood on the record when it was unlinked reads on.
-        assert_eq!(table.legs.read(middle).next, last);
+        assert_eq!(table.admissions.read(middle).next, last);
     }
 
     #[test]
@@ -196,12 +223,12 @@ mod tests {
     fn a_slot_rests_before_its_next_life_and_counts_its_lives() {
         let (mut table, now) = (table(1), Instant::now());
         let index = table.add(key(4000), now);
-        let generation = table.legs.read(index).generation;
+        let generation = table.admissions.read(index).generation;
         assert_eq!(table.reserve(key(4002), now), Err(TableError::Full));
         table.remove(key(4000), now);
         assert_eq!(table.reserve(key(4002), now), Err(TableError::Full), "it rests");
         assert_eq!(table.add(key(4002), now + REST), index);
-        assert_eq!(table.legs.read(index).generation, generation + 1);
+        assert_eq!(table.admissions.read(index).generation, generation + 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Start with [`Relay::start`], then [`Relay::install`] a [`Plan`].
 
 mod attach;
+mod counters;
 mod error;
 mod event;
 mod kernel;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions};
+use aya::util::nr_cpus;
 use relay_common::limits::{DEVICES, NEXT_HOPS};
 use relay_common::verdict::Pass;
 use tokio::sync::{Notify, broadcast};
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::LoadError;
 use crate::attach::{self, AttachedInterface, ModeChoice};
+use crate::counters::Counters;
 use crate::error::{InstallError, RouteError, StartError};
 use crate::event::Event;
 use crate::kernel::{Kernel, Program};
@@ -42,7 +44,7 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// The XDP mode.
     pub mode: ModeChoice,
-    /// How many legs there is room for. Memory is taken at once: about 100 bytes a leg, and as much for each CPU.
+    /// How many legs there is room for. Memory is taken at once: 64 bytes a leg, and 128 for each leg and CPU.
     pub legs: u32,
 }
 
@@ -116,8 +118,11 @@ impl Relay {
         if options.interfaces.len() > DEVICES as usize {
             return Err(StartError::TooManyInterfaces { found: options.interfaces.len(), most: DEVICES });
         }
-        let Kernel { mut program, buckets, legs, next_hops, counters, passed, mut devices, events } =
-            Kernel::load(options.legs)?;
+        let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).ok_or(StartError::Cpus)?;
+        let kernel = Kernel::load(options.legs, cpus)?;
+        let Kernel { mut program, next_hops, passed, mut devices, events, .. } = kernel;
+        let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions);
+        let counters = Counters::new(kernel.traffic, kernel.drops, table.slots(), cpus);
         // Changes that happen while the lists below are read are reported again: no gap.
         let (netlink, connection, changes) = Netlink::connect().map_err(StartError::Netlink)?;
         let links = netlink.links().await.map_err(StartError::Netlink)?;
@@ -143,8 +148,7 @@ impl Relay {
         for neighbour in &neighbours {
             hops.neighbour_changed(neighbour);
         }
-        let state = State::new(LegTable::new(buckets, legs), counters, hops, options.legs)
-            .map_err(StartError::Netlink)?;
+        let state = State::new(table, counters, hops, options.legs);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             program: Mutex::new(program),

@@ -6,12 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use aya::maps::{MapData, MapError, PerCpuArray, PerCpuValues};
-use aya::util::nr_cpus;
 use relay_common::byte_order::{Be16, Be32};
-use relay_common::leg::{self as record, Destination, Leg, LegCounters, LegKey, Source};
+use relay_common::leg::{self as record, Admission, Destination, Leg, LegKey, Source};
 use relay_common::verdict::Drop;
 
+use crate::counters::{Counters, LegCounters};
 use crate::error::InstallError;
 use crate::leg::{LegId, LegSpec, LegStatistics, MediaKind, Path, SourcePolicy};
 use crate::leg_table::{LegTable, TableError};
@@ -48,27 +47,20 @@ pub(crate) struct Prepared {
 /// Everything that is installed.
 pub(crate) struct State {
     table: LegTable,
-    counters: PerCpuArray<MapData, LegCounters>,
+    counters: Counters,
     pub(crate) next_hops: NextHops,
     installed: HashMap<LegId, Installed>,
     by_slot: HashMap<u32, LegId>,
     next_id: u64,
     capacity: u32,
-    cpus: usize,
     /// What removed legs had dropped.
     dropped: [u64; relay_common::verdict::DROPS],
     forwarded: u64,
 }
 
 impl State {
-    pub(crate) fn new(
-        table: LegTable,
-        counters: PerCpuArray<MapData, LegCounters>,
-        next_hops: NextHops,
-        capacity: u32,
-    ) -> std::io::Result<Self> {
-        let cpus = nr_cpus().map_err(|(_, error)| error)?;
-        Ok(Self {
+    pub(crate) fn new(table: LegTable, counters: Counters, next_hops: NextHops, capacity: u32) -> Self {
+        Self {
             table,
             counters,
             next_hops,
@@ -76,10 +68,9 @@ impl State {
             by_slot: HashMap::new(),
             next_id: 1,
             capacity,
-            cpus,
             dropped: [0; relay_common::verdict::DROPS],
             forwarded: 0,
-        })
+        }
     }
 
     /// Installs all legs, or none. The caller keeps the next hops if this fails.
@@ -116,8 +107,8 @@ impl State {
             }
         }
         for id in &ids {
-            if let Some((slot, record)) = self.record(*id) {
-                self.table.publish(slot, record);
+            if let Some((slot, leg, admission)) = self.record(*id) {
+                self.table.publish(slot, leg, admission);
             }
         }
         Ok(ids)
@@ -131,7 +122,7 @@ impl State {
             failed = match self.table.reserve(key(leg.spec.local), now) {
                 Ok(slot) => {
                     slots.push(slot);
-                    self.zero(slot).err().map(InstallError::Map)
+                    self.counters.zero(slot).err().map(InstallError::Map)
                 }
                 Err(TableError::Full) => Some(InstallError::Full { capacity: self.capacity }),
                 Err(TableError::Taken) => Some(InstallError::Taken(leg.spec.local)),
@@ -148,19 +139,13 @@ impl State {
         Err(error)
     }
 
-    fn zero(&mut self, slot: u32) -> Result<(), MapError> {
-        let zeros = PerCpuValues::try_from(vec![LegCounters::default(); self.cpus])
-            .map_err(|io_error| aya::sys::SyscallError { call: "bpf_map_update_elem", io_error })?;
-        self.counters.set(slot, zeros, 0)
-    }
-
     /// Removes a leg and everything that leads to it.
     pub(crate) fn remove(&mut self, id: LegId, now: Instant) {
         let Some(leg) = self.installed.get(&id) else { return };
         self.table.remove(leg.key, now);
         let (egress, ingress, hop, slot) = (leg.egress, leg.ingress.clone(), leg.hop, leg.slot);
 
-        let counters = self.sum(slot);
+        let counters = self.counters.of(slot);
         self.forwarded += counters.forwarded;
         for (total, dropped) in self.dropped.iter_mut().zip(counters.dropped) {
             *total += dropped;
@@ -215,22 +200,20 @@ impl State {
             return;
         };
         leg.spec.remote = remote;
-        let Some((slot, told)) = self.record(id) else {
-            return;
-        };
-        let legs = self.table.legs();
-        legs.word32(slot, offset_of!(Leg, admit_address)).store(told.admit_address.wire(), Ordering::Relaxed);
-        legs.word32(slot, offset_of!(Leg, flags)).store(told.flags, Ordering::Relaxed);
-        legs.word64(slot, offset_of!(Leg, source)).store(told.source, Ordering::Release);
+        let Some((slot, told, admission)) = self.record(id) else { return };
+        let rest = self.table.admissions();
+        rest.word32(slot, offset_of!(Admission, address)).store(admission.address.wire(), Ordering::Relaxed);
+        rest.word32(slot, offset_of!(Admission, flags)).store(admission.flags, Ordering::Relaxed);
+        self.table.legs().word64(slot, offset_of!(Leg, source)).store(told.source, Ordering::Release);
     }
 
     /// What is counted for a leg until now.
     pub(crate) fn statistics(&mut self, id: LegId, now: Instant) -> Option<LegStatistics> {
         let leg = self.installed.get(&id)?;
-        let counters = self.sum(leg.slot);
+        let counters = self.counters.of(leg.slot);
         let (mut sent, mut sent_bytes) = (0, 0);
         for feeder in leg.ingress.iter().filter_map(|id| self.installed.get(id)) {
-            let feeder = self.sum(feeder.slot);
+            let feeder = self.counters.of(feeder.slot);
             sent += feeder.forwarded;
             sent_bytes += feeder.forwarded_bytes;
         }
@@ -256,7 +239,7 @@ impl State {
     pub(crate) fn totals(&self) -> (u64, Vec<(&'static str, u64)>) {
         let (mut forwarded, mut dropped) = (self.forwarded, self.dropped);
         for leg in self.installed.values() {
-            let counters = self.sum(leg.slot);
+            let counters = self.counters.of(leg.slot);
             forwarded += counters.forwarded;
             for (total, more) in dropped.iter_mut().zip(counters.dropped) {
                 *total += more;
@@ -272,7 +255,8 @@ impl State {
 
     /// The leg of an event, if it is still the one that the event was about.
     pub(crate) fn leg_of(&self, slot: u32, generation: u32) -> Option<LegId> {
-        (self.table.legs().read(slot).generation == generation).then(|| self.by_slot.get(&slot).copied())?
+        (self.table.admissions().read(slot).generation == generation)
+            .then(|| self.by_slot.get(&slot).copied())?
     }
 
     /// Legs whose remote side is not where their admitted source is, and that follow it.
@@ -314,26 +298,8 @@ impl State {
         now.duration_since(leg.seen.1)
     }
 
-    /// Sum over all CPUs.
-    fn sum(&self, slot: u32) -> LegCounters {
-        let mut sum = LegCounters::default();
-        // The slot is in range, so the only failure left is a kernel out of memory; the next reading will do.
-        let Ok(values) = self.counters.get(&slot, 0) else {
-            return sum;
-        };
-        for value in values.iter() {
-            sum.forwarded += value.forwarded;
-            sum.forwarded_bytes += value.forwarded_bytes;
-            sum.dropped_bytes += value.dropped_bytes;
-            for (total, dropped) in sum.dropped.iter_mut().zip(value.dropped) {
-                *total += dropped;
-            }
-        }
-        sum
-    }
-
-    /// The kernel's record of a leg, as it should be.
-    fn record(&self, id: LegId) -> Option<(u32, Leg)> {
+    /// The kernel's records of a leg, as they should be.
+    fn record(&self, id: LegId) -> Option<(u32, Leg, Admission)> {
         let leg = self.installed.get(&id)?;
         let spec = &leg.spec;
         let told = spec.remote.and_then(v4);
@@ -348,7 +314,7 @@ impl State {
         if spec.ssrc.is_some() {
             flags |= record::SSRC_TOLD;
         }
-        if spec.payload_types.0 != 0 && Leg::can_tell(spec.payload_types.0) {
+        if spec.payload_types.0 != 0 && Admission::can_tell(spec.payload_types.0) {
             flags |= record::PAYLOAD_TYPES_TOLD;
         }
         if leg.egress.is_some() {
@@ -361,22 +327,15 @@ impl State {
             _ => Source::NONE,
         };
         let (origin, destination, next_hop) = self.egress(leg);
-        Some((
-            leg.slot,
-            Leg {
-                key: leg.key,
-                next: 0,
-                next_hop,
-                source: source.word(),
-                destination,
-                origin,
-                flags,
-                generation: 0,
-                admit_address: told.map(|told| wire(*told.ip())).unwrap_or_default(),
-                admit_ssrc: Be32::new(spec.ssrc.unwrap_or_default()),
-                admit_payload_types: Leg::payload_type_words(spec.payload_types.0),
-            },
-        ))
+        let kernel_leg = Leg { key: leg.key, source: source.word(), destination, origin, next_hop };
+        let admission = Admission {
+            flags,
+            address: told.map(|told| wire(*told.ip())).unwrap_or_default(),
+            ssrc: Be32::new(spec.ssrc.unwrap_or_default()),
+            payload_types: Admission::payload_type_words(spec.payload_types.0),
+            ..Admission::default()
+        };
+        Some((leg.slot, kernel_leg, admission))
     }
 
     /// Where packets of a leg go: our address there, the destination, the next hop (0 for nowhere).
@@ -399,7 +358,7 @@ impl State {
         let (origin, destination, next_hop) = self.egress(leg);
         let has_stream = if leg.egress.is_some() { record::HAS_STREAM } else { 0 };
         let legs = self.table.legs();
-        let flags = legs.word32(leg.slot, offset_of!(Leg, flags));
+        let flags = self.table.admissions().word32(leg.slot, offset_of!(Admission, flags));
         flags.store(flags.load(Ordering::Relaxed) & !record::HAS_STREAM | has_stream, Ordering::Relaxed);
         legs.word32(leg.slot, offset_of!(Leg, origin)).store(origin.wire(), Ordering::Relaxed);
         let [low, high] = [destination.address.wire(), destination.ports.wire()].map(u32::to_ne_bytes);

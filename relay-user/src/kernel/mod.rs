@@ -7,9 +7,9 @@ use std::io;
 
 use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, Xdp};
-use aya::{Ebpf, EbpfError, EbpfLoader};
-use relay_common::leg::{Leg, LegCounters};
-use relay_common::limits::LEG_BUCKETS;
+use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
+use relay_common::limits::{BUCKETS_PER_RECORD, LEG_BUCKETS};
 use relay_common::next_hop::NextHop;
 
 pub(crate) use shared_array::SharedArray;
@@ -51,39 +51,49 @@ impl Program {
     }
 }
 
+/// One record of the bucket map.
+pub(crate) type BucketRecord = [u32; BUCKETS_PER_RECORD as usize];
+
 /// The loaded program and its maps.
 pub(crate) struct Kernel {
     pub(crate) program: Program,
-    pub(crate) buckets: SharedArray<u32>,
+    pub(crate) buckets: SharedArray<BucketRecord>,
     pub(crate) legs: SharedArray<Leg>,
+    pub(crate) admissions: SharedArray<Admission>,
+    pub(crate) traffic: SharedArray<Traffic>,
+    pub(crate) drops: PerCpuArray<MapData, LegDrops>,
     pub(crate) next_hops: SharedArray<NextHop>,
-    pub(crate) counters: PerCpuArray<MapData, LegCounters>,
     pub(crate) passed: PerCpuArray<MapData, u64>,
     pub(crate) devices: DevMap<MapData>,
     pub(crate) events: RingBuf<MapData>,
 }
 
 impl Kernel {
-    /// Loads the program with room for `legs` legs, and attaches it nowhere.
-    pub(crate) fn load(legs: u32) -> Result<Self, LoadError> {
+    /// Loads the program with room for `legs` legs on each of `cpus` CPUs, and attaches it nowhere.
+    pub(crate) fn load(legs: u32, cpus: u32) -> Result<Self, LoadError> {
         // Index 0 means "none".
-        let records = legs.saturating_add(1);
+        let slots = legs.saturating_add(1);
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries("LEGS", records)
-            .map_max_entries("LEG_COUNTERS", records)
+            .map_max_entries("LEGS", slots)
+            .map_max_entries("ADMISSIONS", slots)
+            .map_max_entries("TRAFFIC", slots.saturating_mul(cpus))
+            .map_max_entries("LEG_DROPS", slots)
+            .override_global("LEG_SLOTS", &slots, true)
             .load(object::bytes())
             .map_err(refused)?;
         let program: &mut Xdp = program(&mut ebpf)?;
         program.load().map_err(refused_program)?;
-        let buckets = SharedArray::map(&data(&mut ebpf, "LEG_BUCKETS")?).map_err(mismatch("LEG_BUCKETS"))?;
-        if buckets.length() != LEG_BUCKETS {
+        let buckets = shared::<BucketRecord>(&mut ebpf, "LEG_BUCKETS")?;
+        if buckets.length() != LEG_BUCKETS / BUCKETS_PER_RECORD {
             return Err(LoadError::Mismatch { kind: "map", name: "LEG_BUCKETS", source: None });
         }
         Ok(Self {
             buckets,
-            legs: SharedArray::map(&data(&mut ebpf, "LEGS")?).map_err(mismatch("LEGS"))?,
-            next_hops: SharedArray::map(&data(&mut ebpf, "NEXT_HOPS")?).map_err(mismatch("NEXT_HOPS"))?,
-            counters: map(&mut ebpf, "LEG_COUNTERS")?,
+            legs: shared(&mut ebpf, "LEGS")?,
+            next_hops: shared(&mut ebpf, "NEXT_HOPS")?,
+            admissions: shared(&mut ebpf, "ADMISSIONS")?,
+            traffic: shared(&mut ebpf, "TRAFFIC")?,
+            drops: map(&mut ebpf, "LEG_DROPS")?,
             passed: map(&mut ebpf, "PASSED")?,
             devices: map(&mut ebpf, "DEVICES")?,
             events: map(&mut ebpf, "EVENTS")?,
@@ -113,16 +123,13 @@ where
     })
 }
 
-/// Takes an array map out of the object as bare data.
-fn data(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
+/// Takes an array map out of the object and shares its memory.
+fn shared<T: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<SharedArray<T>, LoadError> {
+    let mismatch = |source| LoadError::Mismatch { kind: "map", name, source };
     match ebpf.take_map(name) {
-        Some(Map::Array(data)) => Ok(data),
-        _ => Err(LoadError::Mismatch { kind: "map", name, source: None }),
+        Some(Map::Array(data)) => SharedArray::map(&data).map_err(|error| mismatch(Some(error.into()))),
+        _ => Err(mismatch(None)),
     }
-}
-
-fn mismatch(name: &'static str) -> impl FnOnce(io::Error) -> LoadError {
-    move |error| LoadError::Mismatch { kind: "map", name, source: Some(error.into()) }
 }
 
 fn refused(error: EbpfError) -> LoadError {
