@@ -28,6 +28,12 @@ impl Tool {
         if !self.is_built() {
             eprintln!("setup: building {} {}; this happens once", self.name, self.version);
             let mut install = cargo();
+            // They run for seconds, so building them fast matters more than that they are.
+            for (setting, value) in
+                [("OPT_LEVEL", "1"), ("DEBUG", "0"), ("LTO", "off"), ("CODEGEN_UNITS", "16")]
+            {
+                install.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
+            }
             install.envs(self.environment.iter().copied());
             install.args(["install", self.name, "--version", self.version, "--locked", "--force", "--root"]);
             run(install.arg(workspace::tools()).args(self.arguments), self.hint)?;
