@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use control::admin::Reply;
 use control::sip::message::{HeaderName, Message};
@@ -307,6 +307,24 @@ fn tcp_ping_is_answered_and_a_stream_that_is_no_sip_is_closed() {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[test]
+fn large_invite_goes_over_tcp_where_the_called_listens_and_over_udp_where_not() {
+    let host = Host::start(18, "");
+    let large = format!("v=0\r\ns={}\r\n", "x".repeat(1_300));
+    host.viewer.invite("camera", "refused", &large);
+    let invite = host.camera.receive_request("INVITE");
+    assert_eq!(invite.body, large.as_bytes());
+    assert!(invite.top_via().unwrap().to_string().contains("UDP"), "{invite:?}");
+
+    let listener = TcpListener::bind(host.camera.address).unwrap();
+    host.viewer.invite("camera", "accepted", &large);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut start = [0; 7];
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"INVITE ");
 }
 
 #[test]

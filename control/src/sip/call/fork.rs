@@ -12,9 +12,9 @@ use super::{
 use crate::config::Mode;
 use crate::sip::core::{Core, RETRY_AFTER_SECONDS};
 use crate::sip::dialog::{Dialog, own_contact, own_via};
-use crate::sip::message::{HeaderName, Message, Method, StartLine};
+use crate::sip::message::{HeaderName, Host, Message, Method, StartLine};
 use crate::sip::transaction;
-use crate::sip::transport::Transmit;
+use crate::sip::transport::{Flow, Transmit, Transport};
 
 impl Core {
     /// Starts an INVITE to every contact.
@@ -106,32 +106,86 @@ impl Core {
     }
 
     fn send_invite(&mut self, now: Instant, call: &mut Call, index: usize, body: Bytes) {
-        let Some(branch) = call.branches.get_mut(index) else {
-            return;
-        };
-        let flow = branch.flow;
-        let (tag, call_id) = (self.identifiers.token(), self.identifiers.token());
-        let users = (call.from.as_str(), call.to.as_str());
-        let built = translate::invite(&call.invite, &branch.contact, &flow, users, &tag, &call_id);
-        let sent = built.and_then(|mut invite| {
-            self.offer_session_timer(&mut invite);
-            invite.push_via(&own_via(&flow, &self.identifiers.branch()));
-            carry_body(&call.invite, &mut invite, body);
-            let purpose = Purpose::Branch(call.id, index);
+        let Some(branch) = call.branches.get(index) else { return };
+        let mut flow = branch.flow;
+        let mut invite = self.build_invite(call, branch, flow, &body);
+        let mut fallback = None;
+        let size = invite.as_ref().map_or(0, |invite| invite.to_bytes().len());
+        if size > LARGEST_DATAGRAM
+            && branch.fallback.is_none()
+            && let Some(stream) = self.stream_to(branch)
+        {
+            invite = self.build_invite(call, branch, stream, &body);
+            fallback = Some(flow);
+            flow = stream;
+        }
+        let purpose = Purpose::Branch(call.id, index);
+        let sent = invite.and_then(|invite| {
             let id =
                 self.transactions.send(now, flow, invite.clone(), purpose, &mut self.effects.transmits)?;
             Some((id, invite))
         });
-        match sent {
-            Some(sent) => {
-                branch.invite = Some(sent);
-                branch.state = BranchState::Calling { cancel: false };
-            }
-            None => {
-                let text = "the gateway has no room for another request".to_owned();
-                let failure = Failure { status: 503, response: None, warning: Some(text) };
-                self.branch_failed(now, call, index, failure);
-            }
+        let Some(sent) = sent else {
+            let text = "the gateway has no room for another request".to_owned();
+            return self.branch_failed(
+                now,
+                call,
+                index,
+                Failure { status: 503, response: None, warning: Some(text) },
+            );
+        };
+        if let Some(branch) = call.branches.get_mut(index) {
+            branch.flow = flow;
+            branch.fallback = branch.fallback.or(fallback);
+            branch.invite = Some(sent);
+            branch.state = BranchState::Calling { cancel: false };
+        }
+    }
+
+    fn build_invite(&mut self, call: &Call, branch: &Branch, flow: Flow, body: &Bytes) -> Option<Message> {
+        let (tag, call_id) = (self.identifiers.token(), self.identifiers.token());
+        let users = (call.from.as_str(), call.to.as_str());
+        let mut invite = translate::invite(&call.invite, &branch.contact, &flow, users, &tag, &call_id)?;
+        self.offer_session_timer(&mut invite);
+        invite.push_via(&own_via(&flow, &self.identifiers.branch()));
+        carry_body(&call.invite, &mut invite, body.clone());
+        Some(invite)
+    }
+
+    /// A TCP flow to a contact that is registered over UDP, where it can be tried: we listen on TCP beside that address,
+    /// and the contact is not behind NAT, so that a connection to it is at least not hopeless.
+    fn stream_to(&self, branch: &Branch) -> Option<Flow> {
+        let Flow::Udp { local, remote } = branch.flow else { return None };
+        if branch.contact.host().and_then(Host::address) != Some(remote.ip()) {
+            return None;
+        }
+        let listen = self
+            .config
+            .sip
+            .listen
+            .iter()
+            .find(|listen| listen.transport == Transport::Tcp && listen.address.ip() == local.ip())?;
+        Some(Flow::Tcp { local: listen.address, remote, connection: None })
+    }
+
+    /// A contact could not be reached; a large INVITE that was tried over TCP goes by UDP then (RFC 3261
+    /// section 18.1.1).
+    pub(in crate::sip) fn branch_unreachable(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        index: usize,
+        failure: Failure,
+    ) {
+        let again = call.branches.get_mut(index).and_then(|branch| {
+            let fallback = branch.fallback.filter(|fallback| *fallback != branch.flow)?;
+            let (_, invite) = branch.invite.take()?;
+            branch.flow = fallback;
+            Some(invite.body)
+        });
+        match again {
+            Some(body) if matches!(call.state, State::Ringing) => self.send_invite(now, call, index, body),
+            _ => self.branch_failed(now, call, index, failure),
         }
     }
 
@@ -367,6 +421,9 @@ impl Core {
         self.end(now, call, "cancelled by the caller", Some(487));
     }
 }
+
+/// A request beyond this goes by a stream where one can be had (RFC 3261 section 18.1.1). Bytes.
+const LARGEST_DATAGRAM: usize = 1_300;
 
 impl From<MediaRefusal> for Failure {
     fn from(refusal: MediaRefusal) -> Self {

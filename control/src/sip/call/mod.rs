@@ -153,7 +153,10 @@ pub(super) struct Branch {
     /// Our INVITE to it, once it was sent.
     pub(super) invite: Option<(TransactionId, Message)>,
     pub(super) contact: super::message::SipUri,
+    /// Where requests to it go.
     pub(super) flow: Flow,
+    /// The flow of its registration, when a large INVITE is tried over TCP first: what to fall back to.
+    pub(super) fallback: Option<Flow>,
     /// Our tag towards the caller when this contact answers: to the caller, contacts look like forks.
     pub(super) tag: String,
     pub(super) state: BranchState,

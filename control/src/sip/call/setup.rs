@@ -138,6 +138,7 @@ impl Core {
                 invite: None,
                 contact,
                 flow,
+                fallback: None,
                 tag: self.identifiers.token(),
                 state: BranchState::Preparing,
                 media: MediaQueue::default(),

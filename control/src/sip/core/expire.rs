@@ -53,7 +53,10 @@ impl Core {
         let failure = Failure { status, response: None, warning: Some(warning.to_owned()) };
         match purpose {
             Purpose::Branch(call, branch) => {
-                self.with_call(call, |core, call| core.branch_failed(now, call, branch, failure));
+                self.with_call(call, |core, call| match *event {
+                    Event::Unreachable(..) => core.branch_unreachable(now, call, branch, failure),
+                    Event::TimedOut(..) => core.branch_failed(now, call, branch, failure),
+                });
             }
             Purpose::Passed(call, side) => {
                 self.with_call(call, |core, call| core.passed_failed(now, call, side, id, status));

@@ -21,8 +21,11 @@ use crate::sip::message::{self, StreamDecoder, StreamItem};
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
-/// How long a peer may take to accept what we write, or our connection.
+/// How long a peer may take to accept what we write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a peer may take to accept our connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Messages that wait to be written to one connection.
 pub(super) const OUTGOING_QUEUE: usize = 256;
@@ -155,7 +158,7 @@ pub(super) async fn connect(
     mut outgoing: mpsc::Receiver<Outgoing>,
     shared: Arc<Shared>,
 ) {
-    match tokio::time::timeout(WRITE_TIMEOUT, dial(local, remote)).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, dial(local, remote)).await {
         Ok(Ok(stream)) => {
             let flow = Flow::Tcp { local, remote, connection: Some(id) };
             serve(stream, flow, id, sender, outgoing, &shared).await;
