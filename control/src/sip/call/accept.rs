@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::fork::translate_response;
-use super::translate::{ALLOW, carry_body, copy_headers};
+use super::translate::{ALLOW, carry_body, copy_headers, translate_response};
 use super::{
     Call, CallTimer, Established, Failure, MediaOperation, MediaRefusal, Side, State, Then, Unacknowledged,
     description,

@@ -8,10 +8,13 @@
 //! The steps of a call are in files of their own, as functions of [`Core`](super::core::Core) that this room adds.
 
 mod accept;
+mod contacts;
 mod end;
 mod fork;
 mod media;
 mod midcall;
+mod negotiate;
+mod pass;
 mod refresh;
 mod setup;
 mod translate;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::sip::dialog::{own_contact, own_uri};
-use crate::sip::message::{Header, HeaderName, Message, NameAddr};
+use crate::sip::message::{Header, HeaderName, Message, NameAddr, StartLine};
 use crate::sip::transport::Flow;
 
 /// The methods that we take part in.
@@ -105,6 +105,18 @@ pub(super) fn invite(
         .with(HeaderName::Supported, "timer");
     copy_headers(incoming, &mut invite);
     Some(invite.with(HeaderName::ContentLength, "0"))
+}
+
+/// A response to `request` with the status line of `response`.
+pub(super) fn translate_response(request: &Message, response: &Message) -> Message {
+    match &response.start {
+        StartLine::Response { code, reason } => {
+            let mut onward = Message::response(request, *code);
+            onward.start = StartLine::Response { code: *code, reason: reason.clone() };
+            onward
+        }
+        StartLine::Request { .. } => Message::response(request, 500),
+    }
 }
 
 /// A Warning header field's value (RFC 3261 section 20.43). 399 is "miscellaneous", whose text is for people.
