@@ -43,8 +43,8 @@ const STEPS: [Step; 6] = [
     Step { name: "format", check: format },
     Step { name: "lint", check: lint },
     Step { name: "documentation", check: documentation },
-    Step { name: "dependencies", check: dependencies },
     Step { name: "tests", check: tests },
+    Step { name: "dependencies", check: dependencies },
     Step { name: "demo", check: short_demo },
 ];
 
@@ -110,8 +110,14 @@ fn documentation() -> Result<()> {
     )
 }
 
-/// Licences, banned crates, and where crates come from (`deny.toml`).
+/// Whether the lock files fit the manifests; licences, banned crates, and where crates come from (`deny.toml`).
 fn dependencies() -> Result<()> {
+    let stale = "commit the Cargo.lock that a build leaves";
+    let fetch = ["fetch", "--locked", "--quiet"];
+    run(cargo().args(fetch), stale)?;
+    for kernel_crate in workspace::kernel_crates() {
+        run(cargo().current_dir(kernel_crate.path()).args(fetch), stale)?;
+    }
     let checker = setup::dependency_checker()?;
     let deny = |arguments: &[&str]| {
         let mut command = Command::new(&checker);
