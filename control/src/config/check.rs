@@ -14,6 +14,9 @@ use super::{
 /// Shortest password that is accepted.
 const MIN_PASSWORD: usize = 8;
 
+/// Most legs that are worth the kernel memory they are given in advance.
+const MOST_LEGS: u32 = 1 << 20;
+
 /// Shortest session interval of RFC 4028 section 4.
 const MIN_SESSION_SECONDS: u32 = 90;
 
@@ -289,10 +292,15 @@ impl Checker<'_> {
             let found = format!("\"{twice}\" twice");
             return self.fail("relay.interfaces", &found, "each interface once", "Remove one of the two.");
         }
+        if !(8..=MOST_LEGS).contains(&relay.legs) {
+            let found = relay.legs.to_string();
+            return self.fail("relay.legs", &found, "8 to 1048576", "Remove the key to have its default.");
+        }
         Ok(Relay {
             interfaces: relay.interfaces,
             mode: relay.mode,
             ports: relay.ports,
+            legs: relay.legs,
             quarantine: seconds(relay.quarantine_seconds),
             source: relay.source,
             media_timeout: (relay.media_timeout_seconds > 0).then(|| seconds(relay.media_timeout_seconds)),

@@ -121,6 +121,8 @@ pub(super) struct Relay {
     pub(super) mode: RelayMode,
     #[serde(default = "default::ports")]
     pub(super) ports: PortRange,
+    #[serde(default = "default::legs")]
+    pub(super) legs: u32,
     #[serde(default = "default::quarantine_seconds")]
     pub(super) quarantine_seconds: u32,
     #[serde(default = "default::source")]
@@ -191,6 +193,9 @@ mod default {
     }
     pub(super) fn ports() -> PortRange {
         PortRange { first: 30_000, last: 39_999 }
+    }
+    pub(super) fn legs() -> u32 {
+        relay_user::DEFAULT_LEGS
     }
     pub(super) fn quarantine_seconds() -> u32 {
         30

@@ -139,6 +139,8 @@ pub struct Relay {
     pub mode: RelayMode,
     /// Media ports, on every network.
     pub ports: PortRange,
+    /// Legs that fit into the kernel's table.
+    pub legs: u32,
     /// How long a port rests after its call.
     pub quarantine: Duration,
     /// Who may send to a port.

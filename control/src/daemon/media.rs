@@ -217,7 +217,7 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
             RelayMode::Native => ModeChoice::Native,
             RelayMode::Generic => ModeChoice::Generic,
         },
-        legs: relay_user::DEFAULT_LEGS,
+        legs: relay.legs,
     };
     let attached = Relay::start(&options).await?;
     for interface in attached.interfaces() {

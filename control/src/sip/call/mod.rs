@@ -3,7 +3,7 @@
 //! Each call has one dialog with the caller and one with each contact of the called that answers; neither side sees
 //! anything of the other's signalling (Via, Contact, Call-ID, tags). All contacts ring at the same time; the first that
 //! answers gets the call. In `direct` mode session descriptions pass byte for byte; in `relay` mode they go through the
-//! media plane, which answers later: nothing here waits, what is to follow is kept as a [`Then`].
+//! media plane, which answers later: nothing here waits, what is to follow is kept as a value (`Then`).
 //!
 //! The steps of a call are in files of their own, as functions of [`Core`](super::core::Core) that this room adds.
 
