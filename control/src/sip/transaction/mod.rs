@@ -100,3 +100,6 @@ impl Timing {
         if self.reliable { Duration::ZERO } else { duration }
     }
 }
+
+#[cfg(test)]
+mod tests;
