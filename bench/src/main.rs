@@ -1,8 +1,10 @@
 //! Culvert's bench: load generators, veth topologies, measurement, report.
 
+mod calls;
 mod cost;
 mod figure;
 mod forwarding;
+mod gateway;
 mod generator;
 mod lane;
 mod latency;
@@ -15,6 +17,7 @@ mod programs;
 mod records;
 mod report;
 mod sample;
+mod sipp;
 mod subject;
 mod thresholds;
 mod wire;

@@ -1,10 +1,11 @@
 //! The parts of the bench, how long each measures, and the figures that each yields.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::calls;
 use crate::cost;
 use crate::figure::Figure;
 use crate::forwarding::{self, Forwarding};
@@ -19,6 +20,8 @@ pub(crate) enum Part {
     Forwarding,
     /// One-way delay through the relay and through a bare redirect.
     Latency,
+    /// Calls a second over SIP.
+    Calls,
 }
 
 /// How much is measured.
@@ -32,13 +35,17 @@ pub(crate) struct Effort {
     other_sizes: usize,
     /// Turns of each subject in which delays are measured.
     latency: usize,
+    /// How long calls are made at each rate.
+    calls: Duration,
 }
 
 impl Effort {
     /// For continuous integration.
-    pub(crate) const QUICK: Self = Self { cost: 60, forwarding: 13, other_sizes: 3, latency: 6 };
+    pub(crate) const QUICK: Self =
+        Self { cost: 60, forwarding: 13, other_sizes: 3, latency: 4, calls: Duration::from_secs(3) };
     /// For figures that are published.
-    pub(crate) const FULL: Self = Self { cost: 400, forwarding: 41, other_sizes: 15, latency: 30 };
+    pub(crate) const FULL: Self =
+        Self { cost: 400, forwarding: 41, other_sizes: 15, latency: 30, calls: Duration::from_secs(10) };
 
     /// For a figure that missed its bar.
     pub(crate) fn twice(self) -> Self {
@@ -47,13 +54,14 @@ impl Effort {
             forwarding: 2 * self.forwarding,
             other_sizes: 2 * self.other_sizes,
             latency: 2 * self.latency,
+            calls: 2 * self.calls,
         }
     }
 }
 
 impl Part {
     /// Every part, in the order in which they are measured.
-    pub(crate) const ALL: [Self; 3] = [Self::Cost, Self::Forwarding, Self::Latency];
+    pub(crate) const ALL: [Self; 4] = [Self::Cost, Self::Forwarding, Self::Latency, Self::Calls];
 
     /// Its title in the report.
     pub(crate) fn title(self) -> &'static str {
@@ -63,6 +71,7 @@ impl Part {
             Self::Latency => {
                 "one-way delay from generator to sink, 214 bytes, 1,000 flows, relay and bare redirect in turns"
             }
+            Self::Calls => "calls set up and torn down by sipp in relay mode, the daemon on one processor",
         }
     }
 
@@ -74,6 +83,7 @@ impl Part {
             Self::Cost => costs(effort),
             Self::Forwarding => rates(effort),
             Self::Latency => delays(effort),
+            Self::Calls => call_rate(effort),
         };
         eprintln!("bench: took {:.0} s", start.elapsed().as_secs_f64());
         figures.with_context(|| format!("measuring: {}", self.title()))
@@ -114,4 +124,15 @@ fn delays(effort: Effort) -> Result<Vec<Figure>> {
         figures.extend(lanes.measure(rate, effort.latency)?);
     }
     Ok(figures)
+}
+
+fn call_rate(effort: Effort) -> Result<Vec<Figure>> {
+    let calls = calls::measure(effort.calls)?;
+    #[expect(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
+    let (count, retransmissions) = (calls.count as f64, calls.retransmissions as f64);
+    Ok(vec![
+        Figure::single("calls_per_second", calls.per_second, "calls/s"),
+        Figure::single("calls_made", count, "calls"),
+        Figure::single("calls_retransmissions", retransmissions, "messages"),
+    ])
 }
