@@ -1,5 +1,6 @@
 //! A terminal whose every message the test writes: a UDP socket, and the fields that repeat.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -131,9 +132,21 @@ impl Terminal {
     fn receive_datagram(&self, time: Duration) -> Option<Bytes> {
         self.socket.set_read_timeout(Some(time)).unwrap();
         let mut buffer = vec![0; 65_536];
-        let length = self.socket.recv(&mut buffer).ok()?;
-        buffer.truncate(length);
-        Some(buffer.into())
+        let received = loop {
+            match self.socket.recv(&mut buffer) {
+                // A read with a timeout is not restarted after a signal, such as that of a child that ends.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received,
+            }
+        };
+        match received {
+            Ok(length) => {
+                buffer.truncate(length);
+                Some(buffer.into())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => panic!("{}: {error}", self.user),
+        }
     }
 
     fn receive_within(&self, time: Duration) -> Option<Message> {
