@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::command::{cargo, run};
 use crate::setup;
-use crate::workspace;
+use crate::workspace::KERNEL_CRATES;
 
 /// What to build.
 #[derive(clap::Args, Clone, Copy)]
@@ -23,7 +23,7 @@ pub(crate) fn everything(options: Options) -> Result<()> {
 /// The object files that `relay-user` and `bench` embed.
 pub(crate) fn kernel_halves() -> Result<()> {
     let toolchain = setup::kernel_toolchain()?;
-    for kernel_crate in workspace::kernel_crates() {
+    for kernel_crate in KERNEL_CRATES {
         run(
             toolchain.build(&kernel_crate.path()).args(["--bin", kernel_crate.binary]),
             "the messages above are the compiler's; a message of the linker about LLVM means that the compiler is \

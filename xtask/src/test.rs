@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::command::{cargo, output, run};
-use crate::workspace;
+use crate::workspace::{self, KERNEL_CRATES};
 use crate::{build, demo, privilege, setup};
 
 /// Which steps to run.
@@ -81,7 +81,7 @@ fn print_table(table: &[(&str, Duration, String)]) {
 fn format() -> Result<()> {
     let hint = "run `cargo fmt --all` (in the folder of the kernel crate, if it is one)";
     run(cargo().args(["fmt", "--all", "--check"]), hint)?;
-    for kernel_crate in workspace::kernel_crates() {
+    for kernel_crate in KERNEL_CRATES {
         run(cargo().current_dir(kernel_crate.path()).args(["fmt", "--check"]), hint)?;
     }
     Ok(())
@@ -92,7 +92,7 @@ fn lint() -> Result<()> {
     let hint = "fix the cause; an exception is written as #[expect(lint, reason = \"…\")]";
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]), hint)?;
     let toolchain = setup::kernel_toolchain()?;
-    for kernel_crate in workspace::kernel_crates() {
+    for kernel_crate in KERNEL_CRATES {
         run(toolchain.clippy(&kernel_crate.path()).args(["--", "-D", "warnings"]), hint)?;
     }
     Ok(())
@@ -115,7 +115,7 @@ fn dependencies() -> Result<()> {
     let stale = "commit the Cargo.lock that a build leaves";
     let fetch = ["fetch", "--locked", "--quiet"];
     run(cargo().args(fetch), stale)?;
-    for kernel_crate in workspace::kernel_crates() {
+    for kernel_crate in KERNEL_CRATES {
         run(cargo().current_dir(kernel_crate.path()).args(fetch), stale)?;
     }
     let checker = setup::dependency_checker()?;

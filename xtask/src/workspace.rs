@@ -27,15 +27,10 @@ impl KernelCrate {
 }
 
 /// Every kernel crate of the project.
-const KERNEL_CRATES: &[KernelCrate] = &[
+pub(crate) const KERNEL_CRATES: &[KernelCrate] = &[
     KernelCrate { folder: "relay-ebpf", binary: "relay" },
     KernelCrate { folder: "bench/ebpf", binary: "generator" },
 ];
-
-/// The kernel crates that this checkout holds.
-pub(crate) fn kernel_crates() -> impl Iterator<Item = &'static KernelCrate> {
-    KERNEL_CRATES.iter().filter(|kernel_crate| kernel_crate.path().join("Cargo.toml").is_file())
-}
 
 /// The project's root.
 pub(crate) fn root() -> &'static Path {

@@ -46,7 +46,7 @@ const PURPOSE: &str = "the demo, which makes network namespaces and attaches XDP
 #[derive(clap::Args, Clone)]
 pub(crate) struct Options {
     /// How long media flows.
-    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Write the figures to this file as well.
     #[arg(long, value_name = "FILE")]
@@ -98,6 +98,8 @@ fn show_as_root(options: &Options) -> Result<()> {
     if let Some(file) = &options.json {
         command.arg("--json").arg(file);
     }
+    // Ctrl-C reaches both of us; the other one takes everything down, and we wait for it.
+    interrupt::watch();
     run(&mut command, "the demo's own message is above")
 }
 
