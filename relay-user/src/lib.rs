@@ -16,6 +16,7 @@ mod netlink;
 mod next_hops;
 mod plan;
 mod relay;
+mod shared;
 mod state;
 mod watch;
 

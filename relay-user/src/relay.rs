@@ -1,14 +1,13 @@
 //! The handle of the data plane: start, install, change, remove, read.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aya::maps::{MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions};
 use aya::util::nr_cpus;
-use relay_common::limits::{DEVICES, NEXT_HOPS};
+use relay_common::limits::DEVICES;
 use relay_common::verdict::Pass;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
@@ -18,18 +17,15 @@ use crate::attach::{self, AttachedInterface, ModeChoice};
 use crate::counters::Counters;
 use crate::error::{InstallError, RouteError, StartError};
 use crate::event::Event;
-use crate::kernel::{Kernel, Program};
+use crate::kernel::Kernel;
 use crate::leg::{LegId, LegStatistics, Plan};
 use crate::leg_table::LegTable;
-use crate::netlink::{Connection, KernelRoute, Netlink};
-use crate::next_hops::{NextHopError, NextHops, Via};
+use crate::netlink::{Connection, Netlink};
+use crate::next_hops::NextHops;
 use crate::plan;
+use crate::shared::Shared;
 use crate::state::{Prepared, State};
 use crate::watch;
-
-/// How long an installation waits for a neighbour to answer. A neighbour that is silent for longer does not stop the
-/// installation: its packets are dropped and counted until it answers.
-const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(1000);
 
 /// Events that a slow subscriber may fall behind; it is told how many it missed.
 const EVENTS: usize = 1024;
@@ -70,18 +66,6 @@ pub struct Trial {
     pub frame: Vec<u8>,
     /// Mean time of one run.
     pub duration: Duration,
-}
-
-/// Everything that the tasks and the handles share.
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    program: Mutex<Program>,
-    passed: PerCpuArray<MapData, u64>,
-    pub(crate) netlink: Netlink,
-    pub(crate) events: broadcast::Sender<Event>,
-    /// Rings at each change of a link or a neighbour.
-    pub(crate) resolved: Notify,
-    interfaces: Vec<AttachedInterface>,
 }
 
 /// Ends the tasks with the last handle.
@@ -304,74 +288,5 @@ impl Relay {
         for hop in hops.iter().flatten() {
             state.next_hops.release(*hop);
         }
-    }
-}
-
-impl Shared {
-    /// The one lock. A panic elsewhere cannot leave the tables half-written: every change is a single call.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A next hop towards `remote`, acquired for one more user, if possible with its MAC address.
-    pub(crate) async fn next_hop(&self, remote: SocketAddr, local: SocketAddr) -> Result<u32, InstallError> {
-        let destination = plan::check_address(remote, "remote address")?;
-        let source = plan::check_address(local, "local address")?;
-        let via = self.via(destination, source).await?;
-        let hop = self.acquire(via, destination)?;
-        self.resolve(hop, via).await;
-        Ok(hop)
-    }
-
-    /// The neighbour that a packet of ours to `destination` is sent through now.
-    pub(crate) async fn via(&self, destination: Ipv4Addr, source: Ipv4Addr) -> Result<Via, RouteError> {
-        let route = self.kernel_route(destination, Some(source)).await?;
-        if route.local {
-            return Err(RouteError::Local { destination: destination.into() });
-        }
-        Ok(Via { interface: route.interface, address: route.gateway.unwrap_or(destination) })
-    }
-
-    /// The next hop through a neighbour, for one more user.
-    pub(crate) fn acquire(&self, via: Via, destination: Ipv4Addr) -> Result<u32, InstallError> {
-        self.state().next_hops.acquire(via).map_err(|error| match error {
-            NextHopError::NotAttached { interface, name } => {
-                let interface = name.unwrap_or_else(|| format!("interface {interface}"));
-                InstallError::Route(RouteError::NotAttached { destination: destination.into(), interface })
-            }
-            NextHopError::Full => InstallError::NextHopsFull(NEXT_HOPS - 1),
-        })
-    }
-
-    /// Asks for a neighbour's MAC address unless it is known, and waits a little for the answer.
-    async fn resolve(&self, hop: u32, via: Via) {
-        let deadline = tokio::time::Instant::now() + NEIGHBOUR_PATIENCE;
-        let mut asked = false;
-        loop {
-            let changed = self.resolved.notified();
-            tokio::pin!(changed);
-            // Registered before the look at the table, so that no change falls between.
-            changed.as_mut().enable();
-            if self.state().next_hops.is_resolved(hop) {
-                return;
-            }
-            if !asked {
-                asked = true;
-                if let Err(error) = self.netlink.look_for(via.interface, via.address).await {
-                    tracing::warn!(neighbour = %via.address, %error, "cannot ask for a neighbour");
-                }
-            }
-            if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                tracing::warn!(neighbour = %via.address, "a neighbour does not answer; its packets are dropped until it does");
-                return;
-            }
-        }
-    }
-
-    async fn kernel_route(&self, to: Ipv4Addr, from: Option<Ipv4Addr>) -> Result<KernelRoute, RouteError> {
-        self.netlink
-            .route(to, from)
-            .await
-            .map_err(|source| RouteError::None { destination: IpAddr::V4(to), source })
     }
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::event::Event;
 use crate::leg::LegId;
 use crate::netlink::Change;
-use crate::relay::Shared;
+use crate::shared::Shared;
 
 /// Routes usually change in bundles: this long after the first, all are looked at together.
 const ROUTES_SETTLE: Duration = Duration::from_millis(50);

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::ConfigError;
-pub use value::{Listen, PortRange, Prefix, Secret, UserPattern};
+pub use value::{Listen, PortRange, Prefix, Secret, Transport, UserPattern};
 
 /// The validated configuration.
 #[derive(Clone, Debug)]

@@ -6,7 +6,34 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::sip::transport::Transport;
+/// What carries SIP messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Datagrams; the transaction layer retransmits.
+    Udp,
+    /// A byte stream; never retransmitted by us.
+    Tcp,
+}
+
+impl Transport {
+    /// The name in a Via header (RFC 3261 section 20.42).
+    #[must_use]
+    pub fn via_name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        })
+    }
+}
 
 /// A listener: `udp:10.77.1.1:5060`, `tcp:[2001:db8::1]:5060`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -3,39 +3,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::config::Transport;
 use crate::sip::message::{Host, SipUri, Via};
 
 /// The port of SIP where none is said (RFC 3261 section 19.1.2).
 const DEFAULT_PORT: u16 = 5060;
-
-/// What carries SIP messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// Datagrams; the transaction layer retransmits.
-    Udp,
-    /// A byte stream; never retransmitted by us.
-    Tcp,
-}
-
-impl Transport {
-    /// The name in a Via header (RFC 3261 section 20.42).
-    #[must_use]
-    pub fn via_name(self) -> &'static str {
-        match self {
-            Self::Udp => "UDP",
-            Self::Tcp => "TCP",
-        }
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        })
-    }
-}
 
 /// Names one TCP connection; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,8 +7,9 @@ mod sockets;
 mod tcp;
 mod udp;
 
+pub use crate::config::Transport;
 pub use counters::TransportCounters;
-pub use flow::{ConnectionId, Flow, Transport};
+pub use flow::{ConnectionId, Flow};
 pub use sockets::{OpenError, Sockets};
 
 use bytes::Bytes;
