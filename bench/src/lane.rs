@@ -98,7 +98,7 @@ impl Lane {
             }
             Subject::Relay => {
                 let relay = RunningRelay::start(&topology, 2 * u32::from(MOST_FLOWS))?;
-                relay.install_flows()?;
+                relay.install_flows(MOST_FLOWS)?;
                 Some(relay)
             }
         };

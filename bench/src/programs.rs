@@ -1,8 +1,8 @@
 //! The bench's kernel half, loaded: its programs and maps, by what they are for.
 
 use anyhow::{Context, Result};
-use aya::maps::{Array, DevMap, MapData, PerCpuArray, PerCpuValues};
-use aya::programs::{Xdp, XdpMode};
+use aya::maps::{Array, DevMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
+use aya::programs::{ProgramFd, Xdp, XdpMode};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
 
@@ -34,6 +34,8 @@ pub(crate) enum Role {
     Bare,
     /// Passes everything.
     Pass,
+    /// Hands the same packet again and again to the program that is measured.
+    Again,
     /// Counts what arrives.
     Count,
     /// Counts what arrives and keeps its delay.
@@ -47,6 +49,7 @@ impl Role {
             Self::GenerateStamped => "generate_stamped",
             Self::Bare => "bare",
             Self::Pass => "pass",
+            Self::Again => "again",
             Self::Count => "count",
             Self::Time => "time",
         }
@@ -62,6 +65,7 @@ pub(crate) struct Programs {
     arrivals: PerCpuArray<MapData, Arrivals>,
     delays: Array<MapData, u32>,
     devices: DevMap<MapData>,
+    measured: ProgramArray<MapData>,
 }
 
 impl Programs {
@@ -79,6 +83,7 @@ impl Programs {
             arrivals: take(&mut ebpf, "ARRIVALS")?,
             delays: take(&mut ebpf, "DELAYS")?,
             devices: take(&mut ebpf, "DEVICES")?,
+            measured: take(&mut ebpf, "MEASURED")?,
             ebpf,
         })
     }
@@ -100,6 +105,11 @@ impl Programs {
     /// Enters a device of the calling thread's namespace: slot 0 for the generator, slot 1 for `bare`.
     pub(crate) fn set_device(&mut self, slot: u32, interface: u32) -> Result<()> {
         self.devices.set(slot, interface, None, 0).context("entering a device into the bench's device map")
+    }
+
+    /// Says which program [`Role::Again`] runs.
+    pub(crate) fn set_measured(&mut self, program: &ProgramFd) -> Result<()> {
+        self.measured.set(0, program, 0).context("entering the program that is measured")
     }
 
     /// Says what to send and what has to arrive. Each processor's generator starts at another flow.

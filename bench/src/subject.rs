@@ -10,7 +10,7 @@ use testbed::Topology;
 use tokio::runtime::Runtime;
 
 use crate::packet::Addresses;
-use crate::wire::{self, MOST_FLOWS};
+use crate::wire;
 
 /// A program under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) enum Subject {
 /// The running data plane, with the legs of every flow.
 pub(crate) struct RunningRelay {
     pub(crate) relay: Relay,
-    pub(crate) runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl RunningRelay {
@@ -41,11 +41,11 @@ impl RunningRelay {
         })?
     }
 
-    /// Installs a call from camera to viewer for each flow, both directions.
-    pub(crate) fn install_flows(&self) -> Result<()> {
+    /// Installs a call between camera and viewer for each flow, both directions.
+    pub(crate) fn install_flows(&self, flows: u16) -> Result<()> {
         let (camera, viewer) = (wire::from_camera(), wire::to_viewer());
         let mut plan = Plan::default();
-        for flow in 0..MOST_FLOWS {
+        for flow in 0..flows {
             let ingress = plan.legs.len();
             plan.legs.push(leg(shift(camera.destination, flow), shift(camera.source, flow)));
             plan.legs.push(leg(shift(viewer.source, flow), shift(viewer.destination, flow)));
@@ -68,7 +68,7 @@ impl Subject {
 }
 
 /// A leg that admits exactly its remote side.
-pub(crate) fn leg(local: SocketAddrV4, remote: SocketAddrV4) -> LegSpec {
+fn leg(local: SocketAddrV4, remote: SocketAddrV4) -> LegSpec {
     LegSpec {
         local: local.into(),
         remote: Some(remote.into()),

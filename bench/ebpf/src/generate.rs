@@ -29,6 +29,16 @@ pub(crate) fn stamped(ctx: &XdpContext) -> u32 {
     send(load, turn, frame)
 }
 
+/// The same packet as ever, handed to the program that is measured.
+#[inline(always)]
+pub(crate) fn again(ctx: &XdpContext) -> u32 {
+    let Some((load, _, frame)) = next(ctx) else { return XDP_ABORTED };
+    frame.write(&load.headers, 0);
+    // SAFETY: the context is ours until the program ends; an empty slot falls through.
+    unsafe { maps::MEASURED.tail_call(ctx, 0) };
+    XDP_ABORTED
+}
+
 #[inline(always)]
 fn next(ctx: &XdpContext) -> Option<(&'static Load, &'static mut Turn, Frame)> {
     let load = maps::LOAD.get(0)?;

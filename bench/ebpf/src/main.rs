@@ -36,6 +36,12 @@ pub fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// Gives a program the same packet again and again, whatever it did to the last one.
+#[xdp]
+pub fn again(ctx: XdpContext) -> u32 {
+    generate::again(&ctx)
+}
+
 /// Counts.
 #[xdp]
 pub fn count(ctx: XdpContext) -> u32 {

@@ -1,7 +1,7 @@
 //! The maps of the bench. Each lane of the bench loads the object anew, so it has maps of its own.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
+use aya_ebpf::maps::{Array, DevMap, PerCpuArray, ProgramArray};
 
 use crate::records::{Arrivals, CPUS, Headers, Load, SAMPLES_PER_CPU, Turn};
 
@@ -28,3 +28,7 @@ pub(crate) static DELAYS: Array<u32> = Array::with_max_entries(CPUS * SAMPLES_PE
 /// Slot 0: the device that the generator sends into. Slot 1: the device that `bare` redirects to.
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(2, 0);
+
+/// Slot 0: the program that `again` runs.
+#[map]
+pub(crate) static MEASURED: ProgramArray = ProgramArray::with_max_entries(1, 0);
