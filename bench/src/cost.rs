@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use aya::programs::{ProgramFd, TestRun, TestRunOptions, Xdp, loaded_programs};
 use testbed::{Namespace, Topology};
 
-use crate::machine;
+use crate::machine::{self, CALLING_THREAD, Urgency};
 use crate::packet;
 use crate::programs::{Programs, Role};
 use crate::records::Load;
@@ -50,6 +50,7 @@ pub(crate) fn measure(rounds: usize) -> Result<Cost> {
     std::thread::scope(|scope| -> Result<()> {
         let measuring = scope.spawn(|| -> Result<()> {
             machine::pin(0)?;
+            machine::set_urgency(CALLING_THREAD, Urgency::Sender)?;
             for _ in 0..rounds {
                 let passed = run(&pass)?;
                 cost.relay.push(run(&relay)? - passed);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use aya::programs::{ProgramError, TestRun, TestRunAttrs, TestRunOptions, Xdp};
 
-use crate::machine;
+use crate::machine::{self, CALLING_THREAD, Urgency};
 
 /// How the kernel is to send.
 #[derive(Clone, Copy, Debug)]
@@ -24,17 +24,40 @@ pub(crate) struct Drive<'a> {
     pub(crate) cpus: u32,
 }
 
+/// The threads that send, by the kernel's numbers; 0 until they run.
+pub(crate) struct Senders(Vec<AtomicI32>);
+
+impl Senders {
+    /// Runs `work` while nothing else, not even another process, takes a processor from the senders: on a busy machine
+    /// other work would not only take time, but also fill the caches. The calling thread keeps precedence over them.
+    /// To be used for parts of a second.
+    pub(crate) fn undisturbed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        machine::set_urgency(CALLING_THREAD, Urgency::AboveSenders)?;
+        let urgent = self.set_urgency(Urgency::Sender);
+        let result = urgent.and_then(|()| work());
+        self.set_urgency(Urgency::Ordinary)?;
+        machine::set_urgency(CALLING_THREAD, Urgency::Ordinary)?;
+        result
+    }
+
+    fn set_urgency(&self, urgency: Urgency) -> Result<()> {
+        self.0.iter().try_for_each(|number| {
+            machine::set_urgency(number.load(Ordering::Relaxed), urgency)
+                .context("giving the generators precedence")
+        })
+    }
+}
+
 /// Sends while `work` runs, and stops then. Returns what `work` returned.
-pub(crate) fn while_sending<T>(drive: Drive<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn while_sending<T>(drive: Drive<'_>, work: impl FnOnce(&Senders) -> Result<T>) -> Result<T> {
     static HANDLER: Once = Once::new();
     HANDLER.call_once(handle_stop_signal);
     let stop = AtomicBool::new(false);
-    // The kernel's numbers of the senders, 0 until they run.
-    let numbers: Vec<_> = (0..drive.cpus).map(|_| AtomicI32::new(0)).collect();
+    let numbers = Senders((0..drive.cpus).map(|_| AtomicI32::new(0)).collect());
     thread::scope(|scope| {
         let stop = &stop;
         let senders: Vec<_> = (0..drive.cpus)
-            .zip(&numbers)
+            .zip(&numbers.0)
             .map(|(cpu, number)| {
                 scope.spawn(move || {
                     // SAFETY: only reads the number of this thread.
@@ -43,11 +66,11 @@ pub(crate) fn while_sending<T>(drive: Drive<'_>, work: impl FnOnce() -> Result<T
                 })
             })
             .collect();
-        let result = work();
+        let result = work(&numbers);
         stop.store(true, Ordering::Relaxed);
         // A signal that comes before a run has begun is lost, so it is repeated.
         while senders.iter().any(|sender| !sender.is_finished()) {
-            for number in &numbers {
+            for number in &numbers.0 {
                 interrupt(number.load(Ordering::Relaxed));
             }
             thread::sleep(Duration::from_millis(2));
@@ -61,7 +84,6 @@ pub(crate) fn while_sending<T>(drive: Drive<'_>, work: impl FnOnce() -> Result<T
 
 fn send(drive: Drive<'_>, cpu: u32, stop: &AtomicBool) -> Result<()> {
     machine::pin(cpu).with_context(|| format!("tying a generator to processor {cpu}"))?;
-    machine::take_precedence().context("giving the generators precedence")?;
     while !stop.load(Ordering::Relaxed) {
         let options = TestRunOptions {
             data_in: Some(drive.frame),

@@ -14,7 +14,7 @@ use crate::records::{CPUS, Load};
 use crate::subject::{RunningRelay, Subject};
 use crate::wire::{self, MOST_FLOWS};
 
-/// From the first packets until the rate is steady.
+/// Until the rate is steady and the caches hold what the programs use.
 const SETTLE: Duration = Duration::from_millis(20);
 /// The kernel prepares a test run for 20 ms, and for several times that on a busy machine; not for longer than this.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -155,9 +155,12 @@ impl Lane {
         let programs = &self.programs;
         let drive =
             Drive { program: programs.program(self.generate)?, frame: &frame, batch: traffic.batch, cpus };
-        let result = generator::while_sending(drive, || {
+        let result = generator::while_sending(drive, |senders| {
             wait_for_packets(programs, cpus)?;
-            work(programs)
+            senders.undisturbed(|| {
+                thread::sleep(SETTLE);
+                work(programs)
+            })
         })?;
         thread::sleep(DRAIN);
         Ok(result)
@@ -202,7 +205,6 @@ fn wait_for_packets(programs: &Programs, cpus: u32) -> Result<()> {
         let now = programs.sent_by_each()?;
         let running = before.iter().zip(&now).filter(|(before, now)| now > before).count();
         if running >= cpus as usize {
-            thread::sleep(SETTLE);
             return Ok(());
         }
         ensure!(Instant::now() < deadline, "after {PATIENCE:?} {running} of {cpus} generators run");

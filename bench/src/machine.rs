@@ -7,9 +7,6 @@ use anyhow::{Result, bail};
 
 use crate::records::CPUS;
 
-/// The kernel's highest priority for an ordinary thread.
-const HIGHEST: libc::c_int = -20;
-
 /// Model and number of processors, kernel, and load, in one line.
 pub(crate) fn describe() -> String {
     let model = read("/proc/cpuinfo")
@@ -44,11 +41,30 @@ pub(crate) fn pin(cpu: u32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Gives the calling thread precedence over all that runs at an ordinary priority, so that a busy machine disturbs the
-/// figures less.
-pub(crate) fn take_precedence() -> io::Result<()> {
-    // SAFETY: takes and returns numbers only; 0 means the calling thread.
-    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, HIGHEST) };
+/// Which threads the kernel lets run first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// As every thread.
+    Ordinary,
+    /// Before every ordinary thread, and without a pause.
+    Sender,
+    /// Before those, too.
+    AboveSenders,
+}
+
+/// Stands for the thread that asks.
+pub(crate) const CALLING_THREAD: i32 = 0;
+
+/// Sets the urgency of a thread of this process. The kernel keeps a twentieth of each second for ordinary threads.
+pub(crate) fn set_urgency(thread: i32, urgency: Urgency) -> io::Result<()> {
+    let (policy, sched_priority) = match urgency {
+        Urgency::Ordinary => (libc::SCHED_OTHER, 0),
+        Urgency::Sender => (libc::SCHED_FIFO, 1),
+        Urgency::AboveSenders => (libc::SCHED_FIFO, 2),
+    };
+    let parameters = libc::sched_param { sched_priority };
+    // SAFETY: reads the parameters while they live on this stack.
+    let result = unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
