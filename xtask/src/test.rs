@@ -148,8 +148,9 @@ fn tests() -> Result<()> {
         command
     };
     if has_nextest() {
-        run(with_runner(cargo()).args(["nextest", "run", "--workspace"]), hint)?;
-        run(cargo().args(["test", "--workspace", "--doc"]), hint)
+        // nextest runs no examples of the documentation.
+        run(cargo().args(["test", "--workspace", "--doc"]), hint)?;
+        run(with_runner(cargo()).args(["nextest", "run", "--workspace"]), hint)
     } else {
         run(with_runner(cargo()).args(["test", "--workspace"]), hint)
     }
