@@ -67,21 +67,7 @@ impl ClientOther {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Timers;
-
-    const UDP: Timing = Timing {
-        timers: Timers {
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
-        },
-        reliable: false,
-    };
-    const TCP: Timing = Timing { reliable: true, ..UDP };
-
-    fn ms(count: u64) -> Duration {
-        Duration::from_millis(count)
-    }
+    use crate::sip::transaction::fixtures::{TCP, UDP, ms};
 
     #[test]
     fn timer_e_doubles_up_to_t2_until_timer_f() {

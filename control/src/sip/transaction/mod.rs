@@ -6,6 +6,8 @@
 
 mod client_invite;
 mod client_other;
+#[cfg(test)]
+mod fixtures;
 mod follow_up;
 mod key;
 mod server_invite;

@@ -53,17 +53,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::Timers;
-
-    const UDP: Timing = Timing {
-        timers: Timers {
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
-        },
-        reliable: false,
-    };
-    const TCP: Timing = Timing { reliable: true, ..UDP };
+    use crate::sip::transaction::fixtures::{TCP, UDP};
 
     #[test]
     fn request_that_was_not_answered_yet_is_absorbed() {
