@@ -41,12 +41,21 @@ impl Shared {
 
     /// A next hop towards `remote`, acquired for one more user, if possible with its MAC address.
     pub(crate) async fn next_hop(&self, remote: SocketAddr, local: SocketAddr) -> Result<u32, InstallError> {
+        let (hop, via) = self.unresolved_next_hop(remote, local).await?;
+        self.resolve(hop, via).await;
+        Ok(hop)
+    }
+
+    /// The same without waiting for the MAC address, and the neighbour that has it.
+    pub(crate) async fn unresolved_next_hop(
+        &self,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> Result<(u32, Via), InstallError> {
         let destination = plan::check_address(remote, "remote address")?;
         let source = plan::check_address(local, "local address")?;
         let via = self.via(destination, source).await?;
-        let hop = self.acquire(via, destination)?;
-        self.resolve(hop, via).await;
-        Ok(hop)
+        Ok((self.acquire(via, destination)?, via))
     }
 
     /// The neighbour that a packet of ours to `destination` is sent through now.

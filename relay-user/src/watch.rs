@@ -12,10 +12,12 @@ use relay_common::event::{self as kind, Event as Record};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::event::Event;
 use crate::leg::LegId;
 use crate::netlink::Change;
+use crate::next_hops::Via;
 use crate::shared::Shared;
 
 /// Routes usually change in bundles: this long after the first, all are looked at together.
@@ -24,8 +26,10 @@ const ROUTES_SETTLE: Duration = Duration::from_millis(50);
 /// How often the tables are looked over: learned sources whose event was lost, neighbours to be confirmed.
 const LOOK_OVER: Duration = Duration::from_secs(1);
 
-/// Every so many looks the network is read anew, and neighbours are confirmed: the kernel does not see that media uses
-/// them, and forgets them.
+/// How often the network is read anew, in case that changes came faster than they could be read.
+const READ_AGAIN: Duration = Duration::from_secs(15);
+
+/// Every so many looks neighbours are confirmed: the kernel does not see that media uses them, and forgets them.
 const CONFIRM_EVERY: u32 = 15;
 
 /// Starts the tasks.
@@ -46,25 +50,32 @@ pub(crate) fn start(
     ])
 }
 
-/// Applies changes of links, neighbours and routes.
+/// Applies changes of links, neighbours and routes. The regular reading happens here too, so that what it finds is
+/// never applied over a change that is newer: such a change still waits in the queue.
 async fn network(shared: Arc<Shared>, mut changes: mpsc::Receiver<Change>) {
-    let mut routes_changed = false;
+    let mut regular = time::interval_at(Instant::now() + READ_AGAIN, READ_AGAIN);
+    regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut settled: Option<Instant> = None;
     loop {
-        let change = if routes_changed {
-            match tokio::time::timeout(ROUTES_SETTLE, changes.recv()).await {
-                Ok(change) => change,
-                Err(_) => {
-                    routes_changed = false;
-                    reroute(&shared).await;
-                    continue;
-                }
+        let wait_for_routes = time::sleep_until(settled.unwrap_or_else(Instant::now));
+        let change = tokio::select! {
+            change = changes.recv() => change,
+            () = wait_for_routes, if settled.is_some() => {
+                settled = None;
+                reroute(&shared).await;
+                continue;
             }
-        } else {
-            changes.recv().await
+            _ = regular.tick() => {
+                read_again(&shared).await;
+                reroute(&shared).await;
+                continue;
+            }
         };
         match change {
             None => return,
-            Some(Change::Routes) => routes_changed = true,
+            Some(Change::Routes) => {
+                settled.get_or_insert_with(|| Instant::now() + ROUTES_SETTLE);
+            }
             Some(Change::Link(link)) => shared.state().next_hops.link_changed(link),
             Some(Change::LinkGone(index)) => shared.state().next_hops.link_gone(index),
             // One in use that the kernel forgot is asked for again by `look_over`.
@@ -96,7 +107,7 @@ async fn reroute(shared: &Shared) {
     }
 }
 
-/// Reads links and neighbours anew, in case that changes came faster than they could be read.
+/// Reads links and neighbours anew.
 async fn read_again(shared: &Shared) {
     match (shared.netlink.links().await, shared.netlink.neighbours().await) {
         (Ok(links), Ok(neighbours)) => {
@@ -152,10 +163,8 @@ async fn apply(shared: &Shared, record: Record) {
         kind::SOURCE_REFUSED => Event::SourceRefused { leg, source },
         kind::NEXT_HOP_UNRESOLVED => {
             let via = shared.state().next_hops.via(record.next_hop);
-            if let Some(via) = via
-                && let Err(error) = shared.netlink.look_for(via.interface, via.address).await
-            {
-                tracing::warn!(neighbour = %via.address, %error, "cannot ask for a neighbour");
+            if let Some(via) = via {
+                ask_for(shared, via).await;
             }
             Event::NextHopUnresolved { leg }
         }
@@ -175,8 +184,12 @@ async fn follow(shared: &Shared, leg: LegId) {
         return;
     };
     let hop = if sends {
-        match shared.next_hop(SocketAddr::V4(source), local).await {
-            Ok(hop) => Some(hop),
+        // Without waiting for the neighbour: strangers may be learned too, and must not hold up the others.
+        match shared.unresolved_next_hop(SocketAddr::V4(source), local).await {
+            Ok((hop, via)) => {
+                ask_for(shared, via).await;
+                Some(hop)
+            }
             Err(error) => {
                 tracing::debug!(%source, %error, "media cannot follow a learned source");
                 return;
@@ -196,8 +209,8 @@ async fn follow(shared: &Shared, leg: LegId) {
 
 /// Looks for what no event told.
 async fn look_over(shared: Arc<Shared>) {
-    let mut interval = tokio::time::interval(LOOK_OVER);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut interval = time::interval(LOOK_OVER);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0_u32;
     loop {
         interval.tick().await;
@@ -207,15 +220,16 @@ async fn look_over(shared: Arc<Shared>) {
             follow(&shared, leg).await;
         }
         let confirm = looks.is_multiple_of(CONFIRM_EVERY);
-        if confirm {
-            read_again(&shared).await;
-            reroute(&shared).await;
-        }
         let neighbours = shared.state().next_hops.to_confirm(confirm);
         for via in neighbours {
-            if let Err(error) = shared.netlink.look_for(via.interface, via.address).await {
-                tracing::debug!(neighbour = %via.address, %error, "cannot ask for a neighbour");
-            }
+            ask_for(&shared, via).await;
         }
+    }
+}
+
+/// Asks the kernel for a neighbour's MAC address, or to confirm it. It comes as a change.
+async fn ask_for(shared: &Shared, via: Via) {
+    if let Err(error) = shared.netlink.look_for(via.interface, via.address).await {
+        tracing::debug!(neighbour = %via.address, %error, "cannot ask for a neighbour");
     }
 }

@@ -212,6 +212,31 @@ fn a_route_that_changes_is_followed() {
 }
 
 #[test]
+fn a_route_is_followed_however_often_neighbours_change() {
+    let bench = Bench::start();
+    let relay = &bench.topology.relay;
+    relay.ip(&["route", "add", "192.0.2.0/24", "via", "10.78.2.2"]).unwrap();
+    let far = LegSpec { remote: Some("192.0.2.9:6004".parse().unwrap()), ..viewer_leg(SourcePolicy::Pinned) };
+    let [leg, _] = bench.call(camera_leg(SourcePolicy::Pinned), far);
+    let camera = bench.camera_socket(CAMERA_PORT);
+    relay.ip(&["route", "replace", "192.0.2.0/24", "via", "10.78.2.77"]).unwrap();
+
+    // One change every 10 ms, for a second; the relay waits less than that for routes to settle.
+    let mut unresolved = false;
+    for number in 0..100_u32 {
+        let mac = format!("02:00:00:00:00:{number:02x}");
+        relay
+            .ip(&["neigh", "replace", "10.78.2.88", "lladdr", &mac, "dev", Topology::VIEWER.device])
+            .unwrap();
+        camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+        let statistics = bench.relay.statistics(leg).unwrap();
+        unresolved |= statistics.dropped.iter().any(|(reason, _)| *reason == "next_hop_unresolved");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(unresolved, "media still goes the old way");
+}
+
+#[test]
 fn everything_else_reaches_the_kernel() {
     let bench = Bench::start();
     bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));

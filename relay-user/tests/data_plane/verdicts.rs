@@ -336,6 +336,32 @@ fn an_rtcp_leg_learns_from_rtcp_and_a_muxed_leg_from_both() {
 }
 
 #[test]
+fn strangers_whose_neighbour_is_silent_hold_nobody_up() {
+    let bench = Bench::start();
+    let learning = |port| LegSpec {
+        local: SocketAddrV4::new(Topology::CAMERA.relay, port).into(),
+        ..camera_leg(SourcePolicy::Learn)
+    };
+    // Waiting for each would take longer than the test does.
+    let strangers = (91..97).zip((31000..).step_by(2));
+    let honest = (2, 31020);
+    let installed =
+        strangers.clone().chain([honest]).map(|(_, port)| bench.call(learning(port), viewer_leg_at(port))[0]);
+    let installed: Vec<_> = installed.collect();
+    let from = |host: u8, port| {
+        let source = Ipv4Addr::new(10, 78, 1, host);
+        Frame::between(source, CAMERA_PORT + 50, Topology::CAMERA.relay, port).bytes()
+    };
+
+    for (host, port) in strangers.chain([honest]) {
+        assert_eq!(bench.try_bytes(&from(host, port)).action, REDIRECT);
+    }
+
+    let learned = SocketAddrV4::new(Topology::CAMERA.terminal, CAMERA_PORT + 50);
+    bench.statistics_when(installed[6], |leg| leg.remote == Some(learned.into()));
+}
+
+#[test]
 fn a_leg_that_leads_nowhere_says_why() {
     let bench = Bench::start();
     bench.install(vec![camera_leg(SourcePolicy::Pinned)], &[]);
