@@ -41,7 +41,20 @@ impl Namespace {
         fs::write(files.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
         ip(&["netns", "add", &namespace.name])?;
         ip(&["-n", &namespace.name, "link", "set", "lo", "up"])?;
+        // Nobody else is on these wires: IPv6 addresses are usable at once, without looking for duplicates.
+        namespace.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
         Ok(namespace)
+    }
+
+    /// Sets a kernel parameter of the namespace; `name` is its path under `/proc/sys`, below `net`.
+    ///
+    /// # Errors
+    /// There is no such parameter, or the process is not root.
+    pub fn sysctl(&self, name: &str, value: &str) -> io::Result<()> {
+        let file = Path::new("/proc/sys").join(name);
+        self.run(|| fs::write(&file, value))?.map_err(|error| {
+            io::Error::new(error.kind(), format!("writing {} failed: {error}", file.display()))
+        })
     }
 
     /// Its name, as `ip netns` knows it.

@@ -1,7 +1,7 @@
 //! A relay between two terminals, each behind a veth pair of its own.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::namespace::Namespace;
 
@@ -17,6 +17,23 @@ pub struct Side {
     pub relay: Ipv4Addr,
     /// The terminal's address.
     pub terminal: Ipv4Addr,
+    /// The relay's IPv6 address.
+    pub relay6: Ipv6Addr,
+    /// The terminal's IPv6 address.
+    pub terminal6: Ipv6Addr,
+}
+
+impl Side {
+    /// The wire of this number: 10.78.n.0/24 and fd78:n::/64, the relay being 1 and the terminal 2.
+    const fn new(device: &'static str, number: u8) -> Self {
+        Self {
+            device,
+            relay: Ipv4Addr::new(10, 78, number, 1),
+            terminal: Ipv4Addr::new(10, 78, number, 2),
+            relay6: Ipv6Addr::new(0xfd78, number as u16, 0, 0, 0, 0, 0, 1),
+            terminal6: Ipv6Addr::new(0xfd78, number as u16, 0, 0, 0, 0, 0, 2),
+        }
+    }
 }
 
 /// Three namespaces and two wires.
@@ -32,15 +49,13 @@ pub struct Topology {
 
 impl Topology {
     /// The wire between relay and camera.
-    pub const CAMERA: Side =
-        Side { device: "camera", relay: Ipv4Addr::new(10, 78, 1, 1), terminal: Ipv4Addr::new(10, 78, 1, 2) };
+    pub const CAMERA: Side = Side::new("camera", 1);
     /// The wire between relay and viewer.
-    pub const VIEWER: Side =
-        Side { device: "viewer", relay: Ipv4Addr::new(10, 78, 2, 1), terminal: Ipv4Addr::new(10, 78, 2, 2) };
+    pub const VIEWER: Side = Side::new("viewer", 2);
     /// The terminals' device.
     pub const TERMINAL_DEVICE: &str = TERMINAL_DEVICE;
 
-    /// Makes the namespaces and the wires; each side's default route is the relay.
+    /// Makes the namespaces and the wires, with addresses of both families; each side's default route is the relay.
     ///
     /// # Errors
     /// As [`Namespace::create`].
@@ -52,9 +67,16 @@ impl Topology {
         };
         for (terminal, side) in [(&topology.camera, Self::CAMERA), (&topology.viewer, Self::VIEWER)] {
             connect(&topology.relay, side.device, terminal, TERMINAL_DEVICE)?;
-            topology.relay.ip(&["address", "add", &format!("{}/24", side.relay), "dev", side.device])?;
-            terminal.ip(&["address", "add", &format!("{}/24", side.terminal), "dev", TERMINAL_DEVICE])?;
+            let ends = [
+                (&topology.relay, side.device, side.relay, side.relay6),
+                (terminal, TERMINAL_DEVICE, side.terminal, side.terminal6),
+            ];
+            for (namespace, device, address, address6) in ends {
+                namespace.ip(&["address", "add", &format!("{address}/24"), "dev", device])?;
+                namespace.ip(&["address", "add", &format!("{address6}/64"), "dev", device])?;
+            }
             terminal.ip(&["route", "add", "default", "via", &side.relay.to_string()])?;
+            terminal.ip(&["-6", "route", "add", "default", "via", &side.relay6.to_string()])?;
         }
         Ok(topology)
     }
