@@ -12,6 +12,7 @@ pub mod limits;
 pub mod media;
 pub mod next_hop;
 pub mod packet;
+pub mod tap;
 pub mod udp_frame;
 pub mod verdict;
 

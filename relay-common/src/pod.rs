@@ -3,6 +3,7 @@
 use crate::event::Event;
 use crate::leg::{Admission, Leg, LegDrops, Traffic};
 use crate::next_hop::NextHop;
+use crate::tap::{TapHeader, Tapped};
 
 // SAFETY: each is a C structure of integers without padding bytes or pointers; every bit pattern is a value of it.
 unsafe impl aya::Pod for Leg {}
@@ -16,3 +17,7 @@ unsafe impl aya::Pod for LegDrops {}
 unsafe impl aya::Pod for NextHop {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Event {}
+// SAFETY: as above.
+unsafe impl aya::Pod for TapHeader {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Tapped {}

@@ -9,6 +9,8 @@ mod forward;
 mod learn;
 mod maps;
 mod notify;
+#[allow(dead_code, reason = "called where routes say TAPPED_IN and TAPPED_OUT")]
+mod tap;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use relay_common::verdict::{Drop, Pass};

@@ -3,11 +3,12 @@
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, DevMap, PerCpuArray, RingBuf},
+    maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf},
 };
 use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
 use relay_common::limits;
 use relay_common::next_hop::NextHop;
+use relay_common::tap::{self, Tapped};
 use relay_common::verdict::PASSES;
 
 /// Index of the first leg of each bucket, 0 for none.
@@ -46,6 +47,14 @@ pub(crate) static PASSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(PASSE
 /// What the user half should know of.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENT_RING_BYTES, 0);
+
+/// Copies of packets: see `relay_common::tap`.
+#[map]
+pub(crate) static TAPS: RingBuf = RingBuf::with_byte_size(tap::RING_BYTES, 0);
+
+/// Whose packets are copied, by `relay_common::tap::tap_key`.
+#[map]
+pub(crate) static TAPPED: HashMap<u32, Tapped> = HashMap::with_max_entries(tap::TAPS, 0);
 
 /// Records of `LEGS`. Set by the user half when it loads the program; a constant for the verifier.
 #[unsafe(no_mangle)]
