@@ -1,9 +1,14 @@
 //! A resolved egress: where a packet goes on layer 2.
 
 use crate::byte_order::Be32;
+use crate::verdict::Drop;
 
-/// A next hop has its addresses; without this bit its packets are dropped and resolution is asked for.
+/// A next hop has its addresses; without this bit its packets are dropped, by the reason that [`NextHop::refusal`] names.
 pub const RESOLVED: u32 = 1;
+/// There is no route to the destination any more.
+pub const NO_ROUTE: u32 = 1 << 1;
+/// The egress device is gone, or down.
+pub const NO_DEVICE: u32 = 1 << 2;
 
 /// One record of the `NEXT_HOPS` map. Many legs point to one next hop, so that a changed neighbour is one write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,14 +20,15 @@ pub struct NextHop {
     pub device: u32,
     /// Largest IP packet that the device takes, in bytes.
     pub mtu: u32,
-    /// [`RESOLVED`] or 0.
+    /// The constants of this module; 0 while the neighbour's MAC address is looked for.
     pub state: u32,
-    /// Keeps two records in one cache line.
-    pub reserved: [u32; 2],
+    /// The VLAN tags that a packet leaves with, outer and inner, as they lie in the frame: protocol (TPID), then
+    /// priority and VLAN identifier (TCI), IEEE 802.1Q section 9. Zero for no tag; an inner tag needs an outer one.
+    pub tags: [Be32; 2],
 }
 
 impl NextHop {
-    /// A next hop whose addresses are known.
+    /// An untagged next hop whose addresses are known.
     pub fn resolved(destination: [u8; 6], source: [u8; 6], device: u32, mtu: u32) -> Self {
         let [a, b, c, d, e, f] = destination;
         let [g, h, i, j, k, l] = source;
@@ -32,7 +38,19 @@ impl NextHop {
             device,
             mtu,
             state: RESOLVED,
-            reserved: [0; 2],
+            tags: [Be32::new(0); 2],
+        }
+    }
+
+    /// Why packets are dropped that this next hop, which is not [`RESOLVED`], should send on.
+    #[inline(always)]
+    pub const fn refusal(&self) -> Drop {
+        if self.state & NO_DEVICE != 0 {
+            Drop::NoDevice
+        } else if self.state & NO_ROUTE != 0 {
+            Drop::NoRoute
+        } else {
+            Drop::NextHopUnresolved
         }
     }
 }
@@ -44,6 +62,14 @@ mod tests {
     #[test]
     fn two_records_fill_a_cache_line() {
         assert_eq!(size_of::<NextHop>(), 32);
+    }
+
+    #[test]
+    fn what_is_not_resolved_says_why() {
+        let refusal = |state| NextHop { state, ..NextHop::default() }.refusal();
+        assert_eq!(refusal(0), Drop::NextHopUnresolved);
+        assert_eq!(refusal(NO_ROUTE), Drop::NoRoute);
+        assert_eq!(refusal(NO_DEVICE), Drop::NoDevice);
     }
 
     #[test]

@@ -54,7 +54,8 @@ reasons! {
     RemoteUnknown = "remote_unknown", "The side that it would be sent to has not said, or shown, where it is.";
     NextHopUnresolved = "next_hop_unresolved", "The neighbour that it would be sent through has no MAC address yet.";
     TooBig = "too_big", "The packet is larger than the egress device takes.";
-    NoDevice = "no_device", "The egress device is not there.";
+    NoDevice = "no_device", "The egress device is not there, or is down.";
+    NoRoute = "no_route", "There is no route any more to where it would be sent.";
 }
 
 #[cfg(test)]

@@ -70,8 +70,11 @@ fn relay(packet: &Packet<'_>, frame: &mut UdpFrame<'_>, index: u32, leg: *mut Le
     }
     let hop = maps::NEXT_HOPS.get(hop_index).ok_or(Drop::NextHopUnresolved)?;
     if hop.state & next_hop::RESOLVED == 0 {
-        notify::send(event::NEXT_HOP_UNRESOLVED, index, frame, hop_index);
-        return Err(Drop::NextHopUnresolved);
+        let refusal = hop.refusal();
+        if matches!(refusal, Drop::NextHopUnresolved) {
+            notify::send(event::NEXT_HOP_UNRESOLVED, index, frame, hop_index);
+        }
+        return Err(refusal);
     }
     if frame.ip_length() > hop.mtu {
         return Err(Drop::TooBig);

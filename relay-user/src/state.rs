@@ -17,8 +17,14 @@ use crate::leg_table::{LegTable, TableError};
 use crate::next_hops::NextHops;
 
 /// Drops after which the packet's source still counts as alive: it was admitted first.
-const ADMITTED: [Drop; 5] =
-    [Drop::NoStream, Drop::RemoteUnknown, Drop::NextHopUnresolved, Drop::TooBig, Drop::NoDevice];
+const ADMITTED: [Drop; 6] = [
+    Drop::NoStream,
+    Drop::RemoteUnknown,
+    Drop::NextHopUnresolved,
+    Drop::TooBig,
+    Drop::NoDevice,
+    Drop::NoRoute,
+];
 
 /// A leg in the kernel.
 pub(crate) struct Installed {
