@@ -7,6 +7,8 @@
 pub mod byte_order;
 pub mod checksum;
 pub mod event;
+pub mod layout;
+pub mod ledger;
 pub mod leg;
 pub mod limits;
 pub mod media;

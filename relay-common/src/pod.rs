@@ -1,6 +1,7 @@
 //! Lets aya copy the records of the maps.
 
 use crate::event::Event;
+use crate::ledger::{Ledger, NeighbourRecord};
 use crate::leg::{Admission, Leg, LegDrops, Traffic};
 use crate::next_hop::NextHop;
 use crate::tap::{TapHeader, Tapped};
@@ -21,3 +22,7 @@ unsafe impl aya::Pod for Event {}
 unsafe impl aya::Pod for TapHeader {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Tapped {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Ledger {}
+// SAFETY: as above.
+unsafe impl aya::Pod for NeighbourRecord {}
