@@ -3,9 +3,7 @@
 use std::net::SocketAddrV4;
 
 use anyhow::{Context, Result};
-use relay_user::{
-    LegSpec, MediaKind, ModeChoice, Options, PayloadTypes, Plan, Relay, SourcePolicy, StreamSpec,
-};
+use relay_user::{LegSpec, ModeChoice, Options, Plan, Relay, StreamSpec};
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
@@ -69,14 +67,7 @@ impl Subject {
 
 /// A leg that admits exactly its remote side.
 fn leg(local: SocketAddrV4, remote: SocketAddrV4) -> LegSpec {
-    LegSpec {
-        local: local.into(),
-        remote: Some(remote.into()),
-        source: SourcePolicy::Pinned,
-        media: MediaKind::Rtp,
-        ssrc: None,
-        payload_types: PayloadTypes::ANY,
-    }
+    LegSpec::new(local.into()).remote(remote.into())
 }
 
 fn shift(address: SocketAddrV4, flow: u16) -> SocketAddrV4 {

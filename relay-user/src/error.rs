@@ -131,6 +131,38 @@ pub enum InstallError {
     /// The policy needs an address that was not told.
     #[error("the source policy of leg {0} needs a remote address, and none was told")]
     RemoteNeeded(usize),
+    /// A rule of a leg contradicts another, or exceeds a limit.
+    #[error("leg {leg} of the plan cannot have this `{rule}`: {problem}")]
+    Rule {
+        /// Index of the leg in the plan.
+        leg: usize,
+        /// The field of [`crate::LegSpec`].
+        rule: &'static str,
+        /// What is wrong with it, and how it would be right.
+        problem: String,
+    },
+    /// A leg of a shared port, and no such port.
+    #[error("no shared port is open at {0}; install one first (`LegSpec::shared_port`), or in the same plan")]
+    NoSharedPort(SocketAddr),
+    /// Every number of a shared port is taken.
+    #[error("{0} shared ports are open, and no more can be; use one port for more sources")]
+    SharedPortsFull(u16),
+    /// Every table of payload types is taken.
+    #[error(
+        "{0} different maps of payload types are in use, and no more fit; give legs the same map where they can"
+    )]
+    PayloadMapsFull(u16),
+    /// The leg is found by its remote address, which can therefore not move.
+    #[error("a leg of a shared port that is found by its source cannot move: remove it, and install another")]
+    FoundBySource,
+    /// Something is asked of a leg that it was not installed for.
+    #[error("{leg} {problem}")]
+    Unfit {
+        /// The leg.
+        leg: crate::LegId,
+        /// What is missing, and how to have it.
+        problem: &'static str,
+    },
     /// The leg is not installed.
     #[error("the leg is not installed any more")]
     Gone,

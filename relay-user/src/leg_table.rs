@@ -76,10 +76,15 @@ impl LegTable {
         Ok(index)
     }
 
+    /// The number of the life that a slot begins when a leg is published in it.
+    pub(crate) fn next_generation(&self, index: u32) -> u32 {
+        self.admissions.read(index).generation.wrapping_add(1)
+    }
+
     /// Makes a leg in a reserved slot known to the kernel: from here on its packets are its own.
     pub(crate) fn publish(&mut self, index: u32, leg: Leg, admission: Admission) {
         let bucket = self.bucket(leg.key);
-        let generation = self.admissions.read(index).generation.wrapping_add(1);
+        let generation = self.next_generation(index);
         self.legs.write(index, leg);
         self.admissions
             .write(index, Admission { next: bucket.load(Ordering::Relaxed), generation, ..admission });

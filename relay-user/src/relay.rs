@@ -1,7 +1,7 @@
 //! The handle of the data plane: start, install, change, remove, read.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,14 @@ use crate::counters::Counters;
 use crate::error::{InstallError, RouteError, StartError};
 use crate::event::Event;
 use crate::kernel::Kernel;
-use crate::leg::{LegId, LegStatistics, Plan};
+use crate::leg::LegId;
 use crate::leg_table::LegTable;
 use crate::netlink::{Connection, Netlink};
 use crate::next_hops::NextHops;
-use crate::plan;
+use crate::plan::{self, Checked, Plan};
 use crate::shared::Shared;
 use crate::state::{Prepared, State};
+use crate::statistics::LegStatistics;
 use crate::watch;
 
 /// Events that a slow subscriber may fall behind; it is told how many it missed.
@@ -157,11 +158,14 @@ impl Relay {
     /// # Errors
     /// See [`InstallError`]; nothing is installed then.
     pub async fn install(&self, plan: &Plan) -> Result<Vec<LegId>, InstallError> {
-        let egress = plan::check(plan)?;
+        let Checked { egress, sends } = plan::check(plan)?;
+        let families = plan.legs.iter().flat_map(|leg| [Some(leg.local), leg.remote]).flatten();
+        if let Some(address) = families.into_iter().find(SocketAddr::is_ipv6) {
+            return Err(RouteError::NotIpv4 { destination: address.ip() }.into());
+        }
         let mut hops = vec![None; plan.legs.len()];
         for (at, leg) in plan.legs.iter().enumerate() {
-            let sends = egress.contains(&Some(at));
-            let Some(remote) = leg.remote.filter(|remote| sends && remote.port() != 0) else {
+            let Some(remote) = leg.remote.filter(|remote| sends[at] && remote.port() != 0) else {
                 continue;
             };
             match self.shared.next_hop(remote, leg.local).await {
@@ -201,8 +205,12 @@ impl Relay {
         let mut told = None;
         let mut hop = None;
         if let Some(remote) = remote {
-            let address = plan::check_remote(remote)?;
-            told = (remote.port() != 0).then(|| SocketAddrV4::new(address, remote.port()));
+            plan::check_remote(remote)?;
+            plan::check_family(local, remote)?;
+            told = match remote {
+                SocketAddr::V4(remote) if remote.port() != 0 => Some(remote),
+                _ => None,
+            };
             if sends && told.is_some() {
                 hop = Some(self.shared.next_hop(remote, local).await?);
             }

@@ -14,7 +14,6 @@ use crate::event::Event;
 use crate::kernel::Program;
 use crate::netlink::{KernelRoute, Netlink};
 use crate::next_hops::{NextHopError, Via};
-use crate::plan;
 use crate::state::State;
 
 /// How long an installation waits for a neighbour to answer. A neighbour that is silent for longer does not stop the
@@ -52,8 +51,11 @@ impl Shared {
         remote: SocketAddr,
         local: SocketAddr,
     ) -> Result<(u32, Via), InstallError> {
-        let destination = plan::check_address(remote, "remote address")?;
-        let source = plan::check_address(local, "local address")?;
+        let not_ipv4 = |address: SocketAddr| RouteError::NotIpv4 { destination: address.ip() };
+        let (SocketAddr::V4(remote), SocketAddr::V4(local)) = (remote, local) else {
+            return Err(not_ipv4(remote).into());
+        };
+        let (destination, source) = (*remote.ip(), *local.ip());
         let via = self.via(destination, source).await?;
         Ok((self.acquire(via, destination)?, via))
     }

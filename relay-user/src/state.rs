@@ -12,9 +12,10 @@ use relay_common::verdict::Drop;
 
 use crate::counters::{Counters, LegCounters};
 use crate::error::InstallError;
-use crate::leg::{LegId, LegSpec, LegStatistics, MediaKind, Path, SourcePolicy};
+use crate::leg::{LegId, LegSpec, MediaKind, SourcePolicy};
 use crate::leg_table::{LegTable, TableError};
 use crate::next_hops::NextHops;
+use crate::statistics::{LegStatistics, Path, PathCounts};
 
 /// Drops after which the packet's source still counts as alive: it was admitted first.
 const ADMITTED: [Drop; 6] = [
@@ -56,8 +57,6 @@ pub(crate) struct State {
     counters: Counters,
     pub(crate) next_hops: NextHops,
     installed: HashMap<LegId, Installed>,
-    by_slot: HashMap<u32, LegId>,
-    next_id: u64,
     capacity: u32,
     /// What removed legs had dropped.
     dropped: [u64; relay_common::verdict::DROPS],
@@ -71,8 +70,6 @@ impl State {
             counters,
             next_hops,
             installed: HashMap::new(),
-            by_slot: HashMap::new(),
-            next_id: 1,
             capacity,
             dropped: [0; relay_common::verdict::DROPS],
             forwarded: 0,
@@ -86,15 +83,14 @@ impl State {
         now: Instant,
     ) -> Result<Vec<LegId>, InstallError> {
         let slots = self.reserve(&prepared, now)?;
-        let first = self.next_id;
-        self.next_id += prepared.len() as u64;
-        let ids: Vec<LegId> = (first..self.next_id).map(LegId).collect();
+        let id = |slot| LegId { slot, generation: self.table.next_generation(slot) };
+        let ids: Vec<LegId> = slots.iter().copied().map(id).collect();
         let streams: Vec<Option<usize>> = prepared.iter().map(|leg| leg.egress).collect();
 
-        for ((leg, id), slot) in prepared.into_iter().zip(&ids).zip(slots) {
+        for (leg, id) in prepared.into_iter().zip(&ids) {
             let remote = leg.spec.remote.and_then(v4).filter(|remote| remote.port() != 0);
             let installed = Installed {
-                slot,
+                slot: id.slot,
                 key: key(leg.spec.local),
                 remote,
                 hop: leg.hop,
@@ -103,7 +99,6 @@ impl State {
                 seen: (0, now),
                 spec: leg.spec,
             };
-            self.by_slot.insert(slot, *id);
             self.installed.insert(*id, installed);
         }
         for (ingress, egress) in streams.iter().enumerate().filter_map(|(at, egress)| Some((at, (*egress)?)))
@@ -168,7 +163,6 @@ impl State {
         if let Some(hop) = hop {
             self.next_hops.release(hop);
         }
-        self.by_slot.remove(&slot);
         self.installed.remove(&id);
     }
 
@@ -230,14 +224,18 @@ impl State {
             received: counters.forwarded + counters.dropped.iter().sum::<u64>(),
             received_bytes: counters.forwarded_bytes + counters.dropped_bytes,
             forwarded: counters.forwarded,
+            forwarded_bytes: counters.forwarded_bytes,
+            paths: PathCounts { xdp: counters.forwarded, ..PathCounts::default() },
             sent,
             sent_bytes,
             dropped: named(&counters.dropped),
             idle: self.idle(id, admitted, now),
             source: source
                 .map(|(address, port)| SocketAddr::from((Ipv4Addr::from(address.get()), port.get()))),
+            source_changes: 0,
             remote: remote.map(SocketAddr::V4),
             path: Path::Xdp,
+            quality: None,
         })
     }
 
@@ -261,8 +259,8 @@ impl State {
 
     /// The leg of an event, if it is still the one that the event was about.
     pub(crate) fn leg_of(&self, slot: u32, generation: u32) -> Option<LegId> {
-        (self.table.admissions().read(slot).generation == generation)
-            .then(|| self.by_slot.get(&slot).copied())?
+        let id = LegId { slot, generation };
+        self.installed.contains_key(&id).then_some(id)
     }
 
     /// Legs whose remote side is not where their admitted source is, and that follow it.

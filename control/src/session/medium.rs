@@ -147,12 +147,12 @@ impl<L> Medium<L> {
         let before = self.legs.iter().find(|leg| leg.wanted.spec.local == local);
         let remote = told.or_else(|| before.and_then(|leg| leg.wanted.spec.remote));
         let spec = LegSpec {
-            local,
             remote,
             source,
             media: kind,
             ssrc: line.ssrc.filter(|_| !rtcp),
             payload_types: if rtcp { PayloadTypes::ANY } else { admitted_types(agreement) },
+            ..LegSpec::new(local)
         };
         WantedLeg { side, spec }
     }

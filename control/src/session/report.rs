@@ -42,6 +42,11 @@ pub(super) fn add(total: &mut LegStatistics, more: &LegStatistics) {
     total.received += more.received;
     total.received_bytes += more.received_bytes;
     total.forwarded += more.forwarded;
+    total.forwarded_bytes += more.forwarded_bytes;
+    total.paths.xdp += more.paths.xdp;
+    total.paths.af_xdp += more.paths.af_xdp;
+    total.paths.user += more.paths.user;
+    total.source_changes += more.source_changes;
     total.sent += more.sent;
     total.sent_bytes += more.sent_bytes;
     for (reason, count) in &more.dropped {

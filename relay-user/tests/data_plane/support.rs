@@ -4,10 +4,7 @@
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
-use relay_user::{
-    LegId, LegSpec, LegStatistics, MediaKind, ModeChoice, Options, PayloadTypes, Plan, Relay, SourcePolicy,
-    StreamSpec,
-};
+use relay_user::{LegId, LegSpec, LegStatistics, ModeChoice, Options, Plan, Relay, SourcePolicy, StreamSpec};
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
@@ -118,14 +115,9 @@ fn leg(
     remote_port: u16,
     source: SourcePolicy,
 ) -> LegSpec {
-    LegSpec {
-        local: SocketAddrV4::new(local, port).into(),
-        remote: Some(SocketAddrV4::new(remote, remote_port).into()),
-        source,
-        media: MediaKind::Rtp,
-        ssrc: None,
-        payload_types: PayloadTypes::ANY,
-    }
+    LegSpec::new(SocketAddrV4::new(local, port).into())
+        .remote(SocketAddrV4::new(remote, remote_port).into())
+        .source(source)
 }
 
 /// Where the camera sends.
