@@ -4,6 +4,7 @@
 use crate::ledger::{Endpoint, Ledger, NeighbourRecord};
 use crate::leg::{Admission, Destination, Leg, LegDrops, Traffic};
 use crate::next_hop::NextHop;
+use crate::user_traffic::UserTraffic;
 use crate::verdict::{DROPS, Drop};
 
 /// The number of this layout: names the folder that maps are pinned in. It rises with every released version in which
@@ -67,6 +68,7 @@ records! {
         owner, created, payload_types, local, told, remote, state, policy, media, ssrc_told, ssrc, egress, next_hop,
     }
     NeighbourRecord { address, interface, tags, reserved }
+    UserTraffic { af_xdp, sockets }
 }
 
 /// A number that differs when any record differs.
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     /// The records of each layout that was released, and of the one to come, which is the last.
-    const KNOWN: &[(u32, u64)] = &[(1, 0x1864_d9d0_41a8_b4bb)];
+    const KNOWN: &[(u32, u64)] = &[(1, 0x3d35_0d1f_85d8_7d60)];
 
     #[test]
     fn a_record_that_changed_has_a_new_layout_number() {

@@ -14,8 +14,10 @@ pub mod limits;
 pub mod media;
 pub mod next_hop;
 pub mod packet;
+pub mod punt;
 pub mod tap;
 pub mod udp_frame;
+pub mod user_traffic;
 pub mod verdict;
 
 #[cfg(feature = "user")]

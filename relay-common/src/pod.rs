@@ -5,6 +5,7 @@ use crate::ledger::{Ledger, NeighbourRecord};
 use crate::leg::{Admission, Leg, LegDrops, Traffic};
 use crate::next_hop::NextHop;
 use crate::tap::{TapHeader, Tapped};
+use crate::user_traffic::UserTraffic;
 
 // SAFETY: each is a C structure of integers without padding bytes or pointers; every bit pattern is a value of it.
 unsafe impl aya::Pod for Leg {}
@@ -26,3 +27,5 @@ unsafe impl aya::Pod for Tapped {}
 unsafe impl aya::Pod for Ledger {}
 // SAFETY: as above.
 unsafe impl aya::Pod for NeighbourRecord {}
+// SAFETY: as above.
+unsafe impl aya::Pod for UserTraffic {}

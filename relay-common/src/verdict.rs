@@ -39,6 +39,7 @@ reasons! {
     Fragment = "fragment", "The packet is a fragment.";
     NotUdp = "not_udp", "The packet carries something else than UDP.";
     NoLeg = "no_leg", "No leg has this destination address and port.";
+    NoWorker = "no_worker", "The packet is for user space, and no AF_XDP socket takes packets of its queue.";
 }
 
 reasons! {
@@ -56,6 +57,7 @@ reasons! {
     TooBig = "too_big", "The packet is larger than the egress device takes.";
     NoDevice = "no_device", "The egress device is not there, or is down.";
     NoRoute = "no_route", "There is no route any more to where it would be sent.";
+    EgressFull = "egress_full", "User space sends it, and the egress device does not take packets fast enough.";
 }
 
 #[cfg(test)]

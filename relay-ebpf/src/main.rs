@@ -9,6 +9,8 @@ mod forward;
 mod learn;
 mod maps;
 mod notify;
+#[allow(dead_code, reason = "called where routes say PUNTED and RTCP_PUNTED")]
+mod punt;
 #[allow(dead_code, reason = "called where routes say TAPPED_IN and TAPPED_OUT")]
 mod tap;
 

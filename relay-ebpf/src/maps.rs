@@ -3,12 +3,14 @@
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, XskMap},
 };
 use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
 use relay_common::limits;
 use relay_common::next_hop::NextHop;
+use relay_common::punt;
 use relay_common::tap::{self, Tapped};
+use relay_common::user_traffic::UserTraffic;
 use relay_common::verdict::PASSES;
 
 /// Index of the first leg of each bucket, 0 for none.
@@ -55,6 +57,19 @@ pub(crate) static TAPS: RingBuf = RingBuf::with_byte_size(tap::RING_BYTES, 0);
 /// Whose packets are copied, by `relay_common::tap::tap_key`.
 #[map]
 pub(crate) static TAPPED: HashMap<u32, Tapped> = HashMap::with_max_entries(tap::TAPS, 0);
+
+/// AF_XDP sockets for packets that user space must see, by `relay_common::punt::socket_index`.
+#[map]
+pub(crate) static PUNTS: XskMap = XskMap::with_max_entries(punt::SOCKETS, 0);
+
+/// The slot in `DEVICES` of each interface that the program runs on, by the interface's index.
+#[map]
+pub(crate) static DEVICE_SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(limits::DEVICES, 0);
+
+/// What user space sent on, by the slot of the leg. The program never looks at it; it is here to live as long as what
+/// the program counts.
+#[map]
+pub(crate) static USER_TRAFFIC: Array<UserTraffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Records of `LEGS`. Set by the user half when it loads the program; a constant for the verifier.
 #[unsafe(no_mangle)]

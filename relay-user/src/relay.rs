@@ -105,7 +105,7 @@ impl Relay {
         }
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).ok_or(StartError::Cpus)?;
         let kernel = Kernel::load(options.legs, cpus)?;
-        let Kernel { mut program, next_hops, passed, mut devices, events, .. } = kernel;
+        let Kernel { mut program, next_hops, passed, mut devices, mut device_slots, events, .. } = kernel;
         let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions);
         let counters = Counters::new(kernel.traffic, kernel.drops, table.slots(), cpus);
         // Changes that happen while the lists below are read are reported again: no gap.
@@ -122,6 +122,9 @@ impl Relay {
             }
             devices
                 .set(slot, interface.index, None, 0)
+                .map_err(|error| StartError::Device(name.clone(), error.into()))?;
+            device_slots
+                .insert(interface.index, slot, 0)
                 .map_err(|error| StartError::Device(name.clone(), error.into()))?;
             slots.insert(interface.index, slot);
             interfaces.push(interface);

@@ -5,7 +5,7 @@ mod shared_array;
 
 use std::io;
 
-use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
@@ -65,6 +65,7 @@ pub(crate) struct Kernel {
     pub(crate) next_hops: SharedArray<NextHop>,
     pub(crate) passed: PerCpuArray<MapData, u64>,
     pub(crate) devices: DevMap<MapData>,
+    pub(crate) device_slots: HashMap<MapData, u32, u32>,
     pub(crate) events: RingBuf<MapData>,
 }
 
@@ -78,6 +79,7 @@ impl Kernel {
             .map_max_entries("ADMISSIONS", slots)
             .map_max_entries("TRAFFIC", slots.saturating_mul(cpus))
             .map_max_entries("LEG_DROPS", slots)
+            .map_max_entries("USER_TRAFFIC", slots)
             .override_global("LEG_SLOTS", &slots, true)
             .load(object::bytes())
             .map_err(refused)?;
@@ -96,6 +98,7 @@ impl Kernel {
             drops: map(&mut ebpf, "LEG_DROPS")?,
             passed: map(&mut ebpf, "PASSED")?,
             devices: map(&mut ebpf, "DEVICES")?,
+            device_slots: map(&mut ebpf, "DEVICE_SLOTS")?,
             events: map(&mut ebpf, "EVENTS")?,
             program: Program(ebpf),
         })
