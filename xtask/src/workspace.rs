@@ -20,7 +20,7 @@ impl KernelCrate {
         root().join(self.folder)
     }
 
-    /// Its object file; `relay-user` and `bench` embed it from here.
+    /// Its object file; `relay-user`, `bench` and `agreement` embed it from here.
     pub(crate) fn object(&self) -> PathBuf {
         kernel_target().join(KERNEL_TARGET).join("release").join(self.binary)
     }
@@ -30,6 +30,7 @@ impl KernelCrate {
 pub(crate) const KERNEL_CRATES: &[KernelCrate] = &[
     KernelCrate { folder: "relay-ebpf", binary: "relay" },
     KernelCrate { folder: "bench/ebpf", binary: "generator" },
+    KernelCrate { folder: "agreement/ebpf", binary: "agreement" },
 ];
 
 /// The project's root.
