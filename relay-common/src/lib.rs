@@ -15,6 +15,7 @@ pub mod media;
 pub mod next_hop;
 pub mod packet;
 pub mod punt;
+pub mod rtcp;
 pub mod tap;
 pub mod udp_frame;
 pub mod user_traffic;
