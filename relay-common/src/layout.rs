@@ -2,8 +2,11 @@
 //! whether it understands them, and which field is where if it does not.
 
 use crate::ledger::{Endpoint, Ledger, NeighbourRecord};
-use crate::leg::{Admission, Destination, Leg, LegDrops, Traffic};
+use crate::leg::{Addresses6, Admission, Destination, Leg, LegDrops, Traffic};
 use crate::next_hop::NextHop;
+use crate::police::Police;
+use crate::quality::Quality;
+use crate::retag::Retag;
 use crate::user_traffic::UserTraffic;
 use crate::verdict::{DROPS, Drop};
 
@@ -59,7 +62,16 @@ macro_rules! records {
 records! {
     Endpoint { address, port, known }
     Destination { address, ports }
-    Leg { key, source, destination, origin, next_hop }
+    Leg { key, source, destination, origin, route }
+    Addresses6 { local, source, destination, origin }
+    Retag {
+        offsets, ssrc, base_timestamp, base_time, clock, base_sequence, payload_map, flags, dscp, reserved,
+    }
+    Police { packet_cost, byte_cost, burst, packets_until, bytes_until }
+    Quality {
+        ssrc, first, highest, packets, reordered, duplicates, jitter, arrival, timestamp, tick, window,
+        expected_before, cycles, restarts,
+    }
     Admission { next, flags, generation, address, ssrc, payload_types }
     Traffic { packets, bytes }
     LegDrops { last_event, bytes, packets [DROP_NAMES] }
@@ -135,7 +147,7 @@ mod tests {
     use super::*;
 
     /// The records of each layout that was released, and of the one to come, which is the last.
-    const KNOWN: &[(u32, u64)] = &[(1, 0x3d35_0d1f_85d8_7d60)];
+    const KNOWN: &[(u32, u64)] = &[(1, 0x8261_6e49_cdfd_0dbe)];
 
     #[test]
     fn a_record_that_changed_has_a_new_layout_number() {

@@ -4,6 +4,7 @@
 //! and by tests and tools on the host. Nothing here allocates, blocks or knows of signalling.
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 
+pub mod address;
 pub mod byte_order;
 pub mod checksum;
 pub mod event;
@@ -14,7 +15,10 @@ pub mod limits;
 pub mod media;
 pub mod next_hop;
 pub mod packet;
+pub mod police;
 pub mod punt;
+pub mod quality;
+pub mod retag;
 pub mod rtcp;
 pub mod tap;
 pub mod udp_frame;

@@ -1,9 +1,13 @@
 //! Lets aya copy the records of the maps.
 
+use crate::address::Ipv6;
 use crate::event::Event;
 use crate::ledger::{Ledger, NeighbourRecord};
-use crate::leg::{Admission, Leg, LegDrops, Traffic};
+use crate::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
 use crate::next_hop::NextHop;
+use crate::police::Police;
+use crate::quality::Quality;
+use crate::retag::Retag;
 use crate::tap::{TapHeader, Tapped};
 use crate::user_traffic::UserTraffic;
 
@@ -29,3 +33,13 @@ unsafe impl aya::Pod for Ledger {}
 unsafe impl aya::Pod for NeighbourRecord {}
 // SAFETY: as above.
 unsafe impl aya::Pod for UserTraffic {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Addresses6 {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Police {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Quality {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Retag {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Ipv6 {}

@@ -64,11 +64,11 @@ impl<'a> UdpFrame<'a> {
             return Err(Pass::TooShort);
         };
         if headers.be16::<ETHERTYPE>() != ETHERTYPE_IPV4 {
-            return Err(Pass::NotIpv4);
+            return Err(Pass::NotIp);
         }
         let version_and_length = headers.u8::<VERSION_AND_LENGTH>();
         if version_and_length != VERSION_4_NO_OPTIONS {
-            return Err(if version_and_length >> 4 == 4 { Pass::IpOptions } else { Pass::NotIpv4 });
+            return Err(if version_and_length >> 4 == 4 { Pass::IpOptions } else { Pass::NotIp });
         }
         if headers.u8::<PROTOCOL>() != PROTOCOL_UDP {
             return Err(Pass::NotUdp);

@@ -33,21 +33,29 @@ macro_rules! reasons {
 reasons! {
     /// Why a packet went to the kernel's network stack untouched.
     Pass, PASSES:
-    TooShort = "too_short", "The frame is too short for IPv4 and UDP.";
-    NotIpv4 = "not_ipv4", "The frame carries something else than IPv4, ARP for example.";
+    TooShort = "too_short", "The frame is too short for IP and UDP.";
+    NotIp = "not_ip", "The frame carries something else than IP, ARP for example, or more than two VLAN tags.";
     IpOptions = "ip_options", "The IPv4 header carries options.";
+    ExtensionHeader = "extension_header", "The IPv6 header is followed by another one than UDP that may lead to it.";
     Fragment = "fragment", "The packet is a fragment.";
     NotUdp = "not_udp", "The packet carries something else than UDP.";
     NoLeg = "no_leg", "No leg has this destination address and port.";
     NoWorker = "no_worker", "The packet is for user space, and no AF_XDP socket takes packets of its queue.";
+    NeedsFragments = "needs_fragments", "The packet is larger than the egress device takes, and may be fragmented.";
+    NoChecksum = "no_checksum", "The packet has no UDP checksum, and leaves over IPv6, where it must have one.";
 }
 
 reasons! {
     /// Why a packet that was addressed to a leg was dropped.
     Drop, DROPS:
-    LengthMismatch = "length_mismatch", "The lengths in the IPv4 and UDP headers contradict each other or the frame.";
+    LengthMismatch = "length_mismatch", "The lengths in the IP and UDP headers contradict each other or the frame.";
+    BadChecksum = "bad_checksum", "The checksum of the IPv4 header is wrong, or that of UDP over IPv6 is missing.";
     TtlExpired = "ttl_expired", "The time to live was 1 or less: forwarding would go in circles.";
     SourceMismatch = "source_mismatch", "The source is not the one that the leg admits.";
+    Looped = "looped", "The source is one of our own addresses: our own output came back, or somebody pretends to be us.";
+    Martian = "martian", "The source is an address that no sender can have.";
+    UnknownSsrc = "unknown_ssrc", "No leg of the shared port has this source or SSRC.";
+    RateExceeded = "rate_exceeded", "The leg receives more than its limit.";
     NotMedia = "not_media", "The leg is learning its source, and this is neither RTP nor RTCP as it expects.";
     UnexpectedSsrc = "unexpected_ssrc", "The leg is learning its source, and this is not the SSRC that was told.";
     UnexpectedPayloadType = "unexpected_payload_type", "The leg is learning its source, and this payload type was not told.";
@@ -58,6 +66,8 @@ reasons! {
     NoDevice = "no_device", "The egress device is not there, or is down.";
     NoRoute = "no_route", "There is no route any more to where it would be sent.";
     EgressFull = "egress_full", "User space sends it, and the egress device does not take packets fast enough.";
+    Orphan = "orphan", "A port of our range that no leg has; counted for leg 0, which is none.";
+    NoRoom = "no_room", "The frame has no room for the longer headers that it must leave with.";
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Counters of packets that are not forwarded. The forwarded ones are counted where they are rewritten.
 
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
 use relay_common::verdict::{DROPS, Drop, Pass};
 
 use crate::maps;
@@ -21,9 +23,10 @@ pub(crate) fn dropped(leg: u32, reason: Drop, bytes: usize) {
     if reason >= DROPS {
         return;
     }
-    // SAFETY: as in `passed`; the index was checked.
+    // SAFETY: aligned words of a map record, which all writers add to atomically; the index was checked.
     unsafe {
-        *(&raw mut (*drops).packets).cast::<u64>().add(reason) += 1;
-        (*drops).bytes += bytes as u64;
+        let counter = (&raw mut (*drops).packets).cast::<u64>().add(reason);
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1);
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*drops).bytes, bytes as u64);
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn handle(ctx: &XdpContext) -> Verdict {
 /// The leg that a frame is addressed to, and its index.
 #[inline(always)]
 fn find(key: LegKey) -> Option<(u32, *mut Leg)> {
-    let bucket = key.bucket();
+    let bucket = key.bucket(maps::bucket_mask());
     let record = maps::LEG_BUCKETS.get(bucket / BUCKETS_PER_RECORD)?;
     let mut index = *record.get((bucket % BUCKETS_PER_RECORD) as usize)?;
     for _ in 0..LEGS_PER_BUCKET {
@@ -63,7 +63,8 @@ fn relay(packet: &Packet<'_>, frame: &mut UdpFrame<'_>, index: u32, leg: *mut Le
 
     // SAFETY: as in `find`. The user half changes each of these aligned words as a whole; a packet that sees an old
     // and a new word side by side is sent to a next hop that was right an instant ago.
-    let (hop_index, origin, destination) = unsafe { ((*leg).next_hop, (*leg).origin, (*leg).destination) };
+    let (hop_index, origin, destination) =
+        unsafe { ((*leg).route.index(), (*leg).origin, (*leg).destination) };
     if hop_index == 0 {
         let has_stream = maps::ADMISSIONS.get(index).is_some_and(|rest| rest.flags & leg::HAS_STREAM != 0);
         return Err(if has_stream { Drop::RemoteUnknown } else { Drop::NoStream });

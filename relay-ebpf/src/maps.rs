@@ -5,10 +5,14 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, XskMap},
 };
-use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
+use relay_common::address::Ipv6;
+use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
 use relay_common::limits;
 use relay_common::next_hop::NextHop;
+use relay_common::police::Police;
 use relay_common::punt;
+use relay_common::quality::Quality;
+use relay_common::retag::{PayloadMap, Retag};
 use relay_common::tap::{self, Tapped};
 use relay_common::user_traffic::UserTraffic;
 use relay_common::verdict::PASSES;
@@ -30,9 +34,38 @@ pub(crate) static ADMISSIONS: Array<Admission> = Array::with_max_entries(1, BPF_
 #[map]
 pub(crate) static TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What was not, by the index of the leg.
+/// What was not, by the index of the leg; index 0 counts for ports that no leg has.
 #[map]
-pub(crate) static LEG_DROPS: PerCpuArray<LegDrops> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static LEG_DROPS: Array<LegDrops> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The IPv6 addresses of the legs, by the same index.
+#[map]
+pub(crate) static ADDRESSES6: Array<Addresses6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// How packets are retagged, by the same index.
+#[map]
+pub(crate) static RETAGS: Array<Retag> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Tables of payload types, by the number that a retag names.
+#[map]
+pub(crate) static PAYLOAD_MAPS: Array<PayloadMap> =
+    Array::with_max_entries(limits::PAYLOAD_MAPS, BPF_F_MMAPABLE);
+
+/// Limits of the legs, by the same index.
+#[map]
+pub(crate) static POLICE: Array<Police> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Loss and jitter, by leg and CPU: see `relay_common::leg::traffic_index`.
+#[map]
+pub(crate) static QUALITY: Array<Quality> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Which ports are ours: a bit each.
+#[map]
+pub(crate) static PORT_RANGES: Array<u64> = Array::with_max_entries(limits::PORT_WORDS, BPF_F_MMAPABLE);
+
+/// Our own addresses; those of IPv4 as ::ffff:a.b.c.d.
+#[map]
+pub(crate) static LOCAL_ADDRESSES: HashMap<Ipv6, u32> = HashMap::with_max_entries(limits::LOCAL_ADDRESSES, 0);
 
 /// Next hops; index 0 is never used.
 #[map]
@@ -80,4 +113,15 @@ static LEG_SLOTS: u32 = 1;
 pub(crate) fn leg_slots() -> u32 {
     // SAFETY: a static of ours; volatile, because its value is not the one that the compiler sees.
     unsafe { core::ptr::read_volatile(&raw const LEG_SLOTS) }
+}
+
+/// Buckets of `LEG_BUCKETS` less one. Set like `LEG_SLOTS`.
+#[unsafe(no_mangle)]
+static BUCKET_MASK: u32 = limits::LEG_BUCKETS - 1;
+
+/// Buckets of `LEG_BUCKETS` less one.
+#[inline(always)]
+pub(crate) fn bucket_mask() -> u32 {
+    // SAFETY: as in `leg_slots`.
+    unsafe { core::ptr::read_volatile(&raw const BUCKET_MASK) }
 }

@@ -1,6 +1,8 @@
 //! Events for the user half: never more than one a second for each leg on each CPU, and none that blocks.
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use relay_common::address::Ipv6;
+use relay_common::byte_order::Be32;
 use relay_common::event::{Event, SOURCE_LEARNED};
 use relay_common::limits::EVENT_INTERVAL_NS;
 use relay_common::udp_frame::UdpFrame;
@@ -27,10 +29,12 @@ pub(crate) fn send(kind: u32, index: u32, frame: &UdpFrame<'_>, next_hop: u32) {
         kind,
         leg: index,
         generation: admission.generation,
-        address: frame.source_address(),
-        port: frame.source_port(),
-        reserved: 0,
         next_hop,
+        source: Ipv6::mapped(frame.source_address()),
+        local: Ipv6::mapped(frame.leg_key().address()),
+        source_port: frame.source_port(),
+        local_port: frame.leg_key().port(),
+        ssrc: Be32::new(0),
     };
     if let Some(mut entry) = maps::EVENTS.reserve::<Event>(0) {
         entry.write(event);

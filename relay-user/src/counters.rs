@@ -1,6 +1,5 @@
 //! What the kernel counts for each leg, summed over its CPUs.
 
-use aya::maps::{MapData, MapError, PerCpuArray, PerCpuValues};
 use relay_common::leg::{LegDrops, Traffic, traffic_index};
 use relay_common::verdict::DROPS;
 
@@ -19,7 +18,7 @@ pub(crate) struct LegCounters {
 /// The kernel's counters of all legs.
 pub(crate) struct Counters {
     traffic: SharedArray<Traffic>,
-    drops: PerCpuArray<MapData, LegDrops>,
+    drops: SharedArray<LegDrops>,
     slots: u32,
     cpus: u32,
 }
@@ -28,7 +27,7 @@ impl Counters {
     /// Counters of `slots` slots on `cpus` CPUs.
     pub(crate) fn new(
         traffic: SharedArray<Traffic>,
-        drops: PerCpuArray<MapData, LegDrops>,
+        drops: SharedArray<LegDrops>,
         slots: u32,
         cpus: u32,
     ) -> Self {
@@ -36,13 +35,11 @@ impl Counters {
     }
 
     /// Starts a slot anew, before its leg is published.
-    pub(crate) fn zero(&mut self, slot: u32) -> Result<(), MapError> {
+    pub(crate) fn zero(&mut self, slot: u32) {
         for cpu in 0..self.cpus {
             self.traffic.write(traffic_index(cpu, self.slots, slot), Traffic::default());
         }
-        let zeros = PerCpuValues::try_from(vec![LegDrops::default(); self.cpus as usize])
-            .map_err(|io_error| aya::sys::SyscallError { call: "bpf_map_update_elem", io_error })?;
-        self.drops.set(slot, zeros, 0)
+        self.drops.write(slot, LegDrops::default());
     }
 
     /// What was counted in a slot.
@@ -53,14 +50,9 @@ impl Counters {
             sum.forwarded += traffic.packets;
             sum.forwarded_bytes += traffic.bytes;
         }
-        // The slot is in range, so the only failure left is a kernel out of memory; the next reading will do.
-        let Ok(values) = self.drops.get(&slot, 0) else { return sum };
-        for drops in values.iter() {
-            sum.dropped_bytes += drops.bytes;
-            for (total, dropped) in sum.dropped.iter_mut().zip(drops.packets) {
-                *total += dropped;
-            }
-        }
+        let drops = self.drops.read(slot);
+        sum.dropped_bytes = drops.bytes;
+        sum.dropped = drops.packets;
         sum
     }
 }

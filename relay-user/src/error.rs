@@ -166,7 +166,4 @@ pub enum InstallError {
     /// The leg is not installed.
     #[error("the leg is not installed any more")]
     Gone,
-    /// A map operation failed.
-    #[error("writing the kernel's counters failed")]
-    Map(#[from] aya::maps::MapError),
 }

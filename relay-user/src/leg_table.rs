@@ -125,7 +125,8 @@ impl LegTable {
 
     /// The head of the chain of a key's bucket.
     fn bucket(&self, key: LegKey) -> &AtomicU32 {
-        let (record, lane) = (key.bucket() / BUCKETS_PER_RECORD, key.bucket() % BUCKETS_PER_RECORD);
+        let bucket = key.bucket(self.buckets.length() * BUCKETS_PER_RECORD - 1);
+        let (record, lane) = (bucket / BUCKETS_PER_RECORD, bucket % BUCKETS_PER_RECORD);
         self.buckets.word32(record, lane as usize * size_of::<u32>())
     }
 
@@ -144,6 +145,7 @@ mod tests {
     use relay_common::limits::LEG_BUCKETS;
 
     const ADDRESS: Be32 = Be32::new(0x0a00_0001);
+    const MASK: u32 = LEG_BUCKETS - 1;
 
     fn table(legs: u32) -> LegTable {
         LegTable::new(
@@ -159,8 +161,12 @@ mod tests {
 
     /// Another address and port with the bucket of `key(port)`.
     fn neighbour(port: u16, number: u16) -> LegKey {
-        let key = LegKey::new(Be32::new(ADDRESS.get() ^ u32::from(number)), Be16::new(port ^ number));
-        assert_eq!(key.bucket(), self::key(port).bucket());
+        let address = Be32::new(ADDRESS.get() + u32::from(number));
+        let scattered = |address| LegKey::new(address, Be16::new(0)).bucket(MASK);
+        let offset = scattered(ADDRESS).wrapping_sub(scattered(address)) & MASK;
+        let shifted = u32::from(port).wrapping_add(offset) & MASK;
+        let key = LegKey::new(address, Be16::new(shifted.try_into().unwrap()));
+        assert_eq!(key.bucket(MASK), self::key(port).bucket(MASK));
         key
     }
 

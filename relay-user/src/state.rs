@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use relay_common::byte_order::{Be16, Be32};
-use relay_common::leg::{self as record, Admission, Destination, Leg, LegKey, Source};
+use relay_common::leg::{self as record, Admission, Destination, Leg, LegKey, Route, Source};
 use relay_common::verdict::Drop;
 
 use crate::counters::{Counters, LegCounters};
@@ -123,7 +123,8 @@ impl State {
             failed = match self.table.reserve(key(leg.spec.local), now) {
                 Ok(slot) => {
                     slots.push(slot);
-                    self.counters.zero(slot).err().map(InstallError::Map)
+                    self.counters.zero(slot);
+                    None
                 }
                 Err(TableError::Full) => Some(InstallError::Full { capacity: self.capacity }),
                 Err(TableError::Taken) => Some(InstallError::Taken(leg.spec.local)),
@@ -331,7 +332,8 @@ impl State {
             _ => Source::NONE,
         };
         let (origin, destination, next_hop) = self.egress(leg);
-        let kernel_leg = Leg { key: leg.key, source: source.word(), destination, origin, next_hop };
+        let route = Route::new(next_hop, 0);
+        let kernel_leg = Leg { key: leg.key, source: source.word(), destination, origin, route };
         let admission = Admission {
             flags,
             address: told.map(|told| wire(*told.ip())).unwrap_or_default(),
@@ -371,7 +373,8 @@ impl State {
         word[4..].copy_from_slice(&high);
         legs.word64(leg.slot, offset_of!(Leg, destination))
             .store(u64::from_ne_bytes(word), Ordering::Relaxed);
-        legs.word32(leg.slot, offset_of!(Leg, next_hop)).store(next_hop, Ordering::Release);
+        legs.word32(leg.slot, offset_of!(Leg, route))
+            .store(Route::new(next_hop, 0).word(), Ordering::Release);
     }
 }
 

@@ -2,7 +2,7 @@
 //! a regular look for what an event may have missed.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, ptr};
@@ -154,7 +154,8 @@ async fn apply(shared: &Shared, record: Record) {
     let Some(leg) = shared.state().leg_of(record.leg, record.generation) else {
         return;
     };
-    let source = SocketAddr::from((Ipv4Addr::from(record.address.get()), record.port.get()));
+    let source = Ipv6Addr::from(record.source.octets()).to_canonical();
+    let source = SocketAddr::from((source, record.source_port.get()));
     let event = match record.kind {
         kind::SOURCE_LEARNED => {
             follow(shared, leg).await;

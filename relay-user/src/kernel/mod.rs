@@ -9,7 +9,7 @@ use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
-use relay_common::limits::{BUCKETS_PER_RECORD, LEG_BUCKETS};
+use relay_common::limits::{BUCKETS_PER_RECORD, leg_buckets};
 use relay_common::next_hop::NextHop;
 
 pub(crate) use shared_array::SharedArray;
@@ -61,7 +61,7 @@ pub(crate) struct Kernel {
     pub(crate) legs: SharedArray<Leg>,
     pub(crate) admissions: SharedArray<Admission>,
     pub(crate) traffic: SharedArray<Traffic>,
-    pub(crate) drops: PerCpuArray<MapData, LegDrops>,
+    pub(crate) drops: SharedArray<LegDrops>,
     pub(crate) next_hops: SharedArray<NextHop>,
     pub(crate) passed: PerCpuArray<MapData, u64>,
     pub(crate) devices: DevMap<MapData>,
@@ -74,28 +74,35 @@ impl Kernel {
     pub(crate) fn load(legs: u32, cpus: u32) -> Result<Self, LoadError> {
         // Index 0 means "none".
         let slots = legs.saturating_add(1);
+        let buckets = leg_buckets(legs);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("LEGS", slots)
             .map_max_entries("ADMISSIONS", slots)
             .map_max_entries("TRAFFIC", slots.saturating_mul(cpus))
             .map_max_entries("LEG_DROPS", slots)
             .map_max_entries("USER_TRAFFIC", slots)
+            .map_max_entries("ADDRESSES6", slots)
+            .map_max_entries("RETAGS", slots)
+            .map_max_entries("POLICE", slots)
+            .map_max_entries("QUALITY", slots.saturating_mul(cpus))
+            .map_max_entries("LEG_BUCKETS", buckets / BUCKETS_PER_RECORD)
             .override_global("LEG_SLOTS", &slots, true)
+            .override_global("BUCKET_MASK", &(buckets - 1), true)
             .load(object::bytes())
             .map_err(refused)?;
         let program: &mut Xdp = program(&mut ebpf)?;
         program.load().map_err(refused_program)?;
-        let buckets = shared::<BucketRecord>(&mut ebpf, "LEG_BUCKETS")?;
-        if buckets.length() != LEG_BUCKETS / BUCKETS_PER_RECORD {
+        let bucket_records = shared::<BucketRecord>(&mut ebpf, "LEG_BUCKETS")?;
+        if bucket_records.length() != buckets / BUCKETS_PER_RECORD {
             return Err(LoadError::Mismatch { kind: "map", name: "LEG_BUCKETS", source: None });
         }
         Ok(Self {
-            buckets,
+            buckets: bucket_records,
             legs: shared(&mut ebpf, "LEGS")?,
             next_hops: shared(&mut ebpf, "NEXT_HOPS")?,
             admissions: shared(&mut ebpf, "ADMISSIONS")?,
             traffic: shared(&mut ebpf, "TRAFFIC")?,
-            drops: map(&mut ebpf, "LEG_DROPS")?,
+            drops: shared(&mut ebpf, "LEG_DROPS")?,
             passed: map(&mut ebpf, "PASSED")?,
             devices: map(&mut ebpf, "DEVICES")?,
             device_slots: map(&mut ebpf, "DEVICE_SLOTS")?,

@@ -249,7 +249,7 @@ fn everything_else_reaches_the_kernel() {
     assert_eq!(receive(&signalling).0, b"OPTIONS sip:relay SIP/2.0\r\n\r\n");
     let counters = bench.relay.counters();
     assert!(counters.iter().any(|(name, count)| *name == "no_leg" && *count >= 1), "{counters:?}");
-    assert!(counters.iter().any(|(name, count)| *name == "not_ipv4" && *count >= 1), "ARP: {counters:?}");
+    assert!(counters.iter().any(|(name, count)| *name == "not_ip" && *count >= 1), "ARP: {counters:?}");
 }
 
 #[test]

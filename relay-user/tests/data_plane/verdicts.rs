@@ -196,10 +196,10 @@ fn whatever_is_no_plain_udp_over_ipv4_goes_to_the_kernel() {
         bytes
     };
 
-    bench.assert_passes(&bent(&|bytes| bytes[12..14].copy_from_slice(&[0x08, 0x06])), "not_ipv4");
-    bench.assert_passes(&bent(&|bytes| bytes[12..14].copy_from_slice(&[0x86, 0xdd])), "not_ipv4");
-    bench.assert_passes(&bent(&|bytes| bytes[12..14].copy_from_slice(&[0x81, 0x00])), "not_ipv4");
-    bench.assert_passes(&bent(&|bytes| bytes[ETHERNET] = 0x65), "not_ipv4");
+    bench.assert_passes(&bent(&|bytes| bytes[12..14].copy_from_slice(&[0x08, 0x06])), "not_ip");
+    bench.assert_passes(&bent(&|bytes| bytes[12..14].copy_from_slice(&[0x86, 0xdd])), "not_ip");
+    bench.assert_passes(&bent(&|bytes| bytes[12..14].copy_from_slice(&[0x81, 0x00])), "not_ip");
+    bench.assert_passes(&bent(&|bytes| bytes[ETHERNET] = 0x65), "not_ip");
     let options = Frame::new().ip(|ip| ip.options = Ipv4Options::try_from(&[1_u8, 1, 1, 0][..]).unwrap());
     bench.assert_passes(&options.bytes(), "ip_options");
     bench.assert_passes(&Frame::new().ip(|ip| ip.more_fragments = true).bytes(), "fragment");

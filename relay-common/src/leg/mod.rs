@@ -8,8 +8,17 @@
     reason = "words are packed and unpacked on purpose, field by field"
 )]
 
+mod key;
+mod source;
+
+pub mod route;
+
+use crate::address::Ipv6;
 use crate::byte_order::{Be16, Be32};
-use crate::limits::LEG_BUCKETS;
+
+pub use key::{KeyKind, LegKey};
+pub use route::Route;
+pub use source::Source;
 
 /// The leg carries RTP.
 pub const RTP: u32 = 1;
@@ -23,76 +32,6 @@ pub const SSRC_TOLD: u32 = 1 << 3;
 pub const PAYLOAD_TYPES_TOLD: u32 = 1 << 4;
 /// What arrives here is sent on by another leg.
 pub const HAS_STREAM: u32 = 1 << 5;
-
-/// Which packets belong to a leg: those that are addressed to it. Address and port in one word, as they lie in the
-/// packet, so that one comparison tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(transparent)]
-pub struct LegKey(u64);
-
-impl LegKey {
-    /// The key for one of our addresses and ports.
-    #[inline(always)]
-    pub const fn new(address: Be32, port: Be16) -> Self {
-        Self((port.wire() as u64) << 32 | address.wire() as u64)
-    }
-
-    /// Our own address.
-    #[inline(always)]
-    pub const fn address(self) -> Be32 {
-        Be32::from_wire(self.0 as u32)
-    }
-
-    /// Our own port.
-    #[inline(always)]
-    pub const fn port(self) -> Be16 {
-        Be16::from_wire((self.0 >> 32) as u16)
-    }
-
-    /// The bucket of this key, below [`LEG_BUCKETS`]. Neighbouring ports share cache lines of the bucket array.
-    #[inline(always)]
-    pub const fn bucket(self) -> u32 {
-        let address = self.address().get();
-        ((self.port().get() as u32) ^ address ^ (address >> 16)) & (LEG_BUCKETS - 1)
-    }
-}
-
-/// The one source that a leg admits: address, port and a mark that it is set, in one word that is compared and
-/// exchanged atomically.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Source(u64);
-
-impl Source {
-    /// Nothing learned yet.
-    pub const NONE: Self = Self(0);
-
-    /// This address and port.
-    #[inline(always)]
-    pub const fn new(address: Be32, port: Be16) -> Self {
-        Self(1 << 48 | (port.wire() as u64) << 32 | address.wire() as u64)
-    }
-
-    /// From the word in [`Leg::source`].
-    #[inline(always)]
-    pub const fn from_word(word: u64) -> Self {
-        Self(word)
-    }
-
-    /// As the word in [`Leg::source`].
-    #[inline(always)]
-    pub const fn word(self) -> u64 {
-        self.0
-    }
-
-    /// Address and port, if a source is set.
-    pub const fn get(self) -> Option<(Be32, Be16)> {
-        if self.0 == 0 {
-            return None;
-        }
-        Some((Be32::from_wire(self.0 as u32), Be16::from_wire((self.0 >> 32) as u16)))
-    }
-}
 
 /// Where the stream of a leg goes: destination address and both ports in one word, so that a packet never leaves
 /// for half of a new destination.
@@ -117,7 +56,7 @@ impl Destination {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
 pub struct Leg {
-    /// What is addressed to this leg.
+    /// Which packets belong to this leg.
     pub key: LegKey,
     /// The [`Source`] that is admitted; a learning leg starts with [`Source::NONE`], and the kernel half exchanges
     /// it for the first source that looks right.
@@ -126,8 +65,23 @@ pub struct Leg {
     pub destination: Destination,
     /// Our address that it leaves from.
     pub origin: Be32,
-    /// Index of the next hop towards [`Leg::destination`]; 0 while nothing can be sent there.
-    pub next_hop: u32,
+    /// The next hop towards [`Leg::destination`], none while nothing can be sent there, and what else is done.
+    pub route: Route,
+}
+
+/// The IPv6 addresses of a leg. A record of the `ADDRESSES6` map, by the same index as [`Leg`]; members of a side that is
+/// of IPv4 mean nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Addresses6 {
+    /// Our address that packets of this leg are sent to.
+    pub local: Ipv6,
+    /// The source that is admitted, or with [`ADDRESS_TOLD`] may be learned.
+    pub source: Ipv6,
+    /// Where what arrives here is sent.
+    pub destination: Ipv6,
+    /// Our address that it leaves from.
+    pub origin: Ipv6,
 }
 
 /// One record of the `ADMISSIONS` map, by the same index as [`Leg`]: what only other packets need, the first of a
@@ -141,7 +95,7 @@ pub struct Admission {
     pub flags: u32,
     /// Counts the lives of this slot.
     pub generation: u32,
-    /// With [`ADDRESS_TOLD`]: the only address that may be learned.
+    /// With [`ADDRESS_TOLD`]: the only address that may be learned; one of IPv6 is in [`Addresses6::source`].
     pub address: Be32,
     /// With [`SSRC_TOLD`]: the SSRC that a source to be learned must carry.
     pub ssrc: Be32,
@@ -192,7 +146,8 @@ pub const fn traffic_index(cpu: u32, slots: u32, leg: u32) -> u32 {
     cpu.wrapping_mul(slots).wrapping_add(leg)
 }
 
-/// What was not sent on for one leg on one CPU. A record of the `LEG_DROPS` map.
+/// What was not sent on for one leg. A record of the `LEG_DROPS` map, which all CPUs add to atomically: drops are rare, and
+/// records for each CPU would be most of a leg's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct LegDrops {
@@ -212,6 +167,7 @@ mod tests {
     fn a_leg_is_half_a_cache_line() {
         assert_eq!((size_of::<Leg>(), align_of::<Leg>()), (32, 32));
         assert_eq!((size_of::<Admission>(), align_of::<Admission>()), (32, 32));
+        assert_eq!((size_of::<Addresses6>(), align_of::<Addresses6>()), (64, 64));
     }
 
     #[test]
@@ -250,8 +206,32 @@ mod tests {
 
     #[test]
     fn buckets_are_in_range_and_neighbours_are_near() {
-        let key = |port| LegKey::new(Be32::new(0x0a4d_0101), Be16::new(port)).bucket();
-        assert!((0..=u16::MAX).all(|port| key(port) < LEG_BUCKETS));
-        assert_eq!(key(30000) ^ key(30001), 1);
+        let mask = (1 << 16) - 1;
+        let key = |port| LegKey::new(Be32::new(0x0a4d_0101), Be16::new(port)).bucket(mask);
+        assert!((0..=u16::MAX).all(|port| key(port) <= mask));
+        assert_eq!(key(30001).wrapping_sub(key(30000)) & mask, 1);
+    }
+
+    #[test]
+    fn keys_of_different_kinds_differ() {
+        let (address, port) = (Be32::new(0x0a4d_0101), Be16::new(30000));
+        let v6 = Ipv6([Be32::new(0), Be32::new(0), Be32::new(0), address]);
+        let keys = [
+            LegKey::new(address, port),
+            LegKey::v6(&v6, port),
+            LegKey::ssrc(1, address),
+            LegKey::ssrc(2, address),
+            LegKey::source(1, Source::new(address, port)),
+            LegKey::source(1, Source::v6(&v6, port)),
+        ];
+        assert!((1..keys.len()).all(|at| !keys[..at].contains(&keys[at])), "{keys:?}");
+        assert_eq!((keys[3].group(), keys[3].kind()), (2, KeyKind::Ssrc as u8));
+    }
+
+    #[test]
+    fn a_route_keeps_its_flags_and_its_index_apart() {
+        let route = Route::new(65_535, route::MEASURED | route::TO_V6);
+        assert_eq!((route.index(), route.flags()), (65_535, route::MEASURED | route::TO_V6));
+        assert!(!route.is_plain() && Route::new(7, route::TO_V6).is_plain());
     }
 }
