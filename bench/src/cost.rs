@@ -8,7 +8,6 @@ use aya::programs::{ProgramFd, TestRun, TestRunOptions, Xdp, loaded_programs};
 use testbed::{Namespace, Topology};
 
 use crate::machine::{self, CALLING_THREAD, Urgency};
-use crate::packet;
 use crate::programs::{Programs, Role};
 use crate::records::Load;
 use crate::sample::Sample;
@@ -35,9 +34,10 @@ pub(crate) fn measure(rounds: usize) -> Result<Cost> {
     running.install_flows(1)?;
     let mut programs = Programs::load(&[Role::Again, Role::Pass, Role::Bare])?;
     let from_camera = wire::from_camera();
-    let headers = packet::headers(&from_camera, SIZE)?;
+    let payload = SIZE - from_camera.overhead();
+    let headers = from_camera.headers(payload)?;
     programs.set_load(Load { headers, flows: 1, ..Load::default() }, headers)?;
-    let frame = packet::frame(&from_camera, SIZE)?;
+    let frame = from_camera.frame(payload)?;
 
     let pass = programs.program(Role::Pass)?.fd()?.try_clone()?;
     let bare = programs.program(Role::Bare)?.fd()?.try_clone()?;

@@ -8,6 +8,7 @@ use crate::figure::Figure;
 use crate::lane::{Account, Lane, Traffic};
 use crate::sample::Sample;
 use crate::subject::Subject;
+use crate::wire;
 
 /// How long each subject is measured in its turn.
 const WINDOW: Duration = Duration::from_millis(150);
@@ -19,7 +20,9 @@ pub(crate) const USUAL_SIZE: usize = 214;
 /// The shortest packets, and packets of video.
 pub(crate) const OTHER_SIZES: [usize; 2] = [64, 1242];
 /// Numbers of flows that every size is measured with.
-const FLOWS: [u16; 3] = [1, 1000, 16_384];
+const FLOWS: [u32; 4] = [1, 1000, 16_384, 100_000];
+/// Calls that the relay has, whatever the number of flows.
+const CALLS: u32 = wire::MOST_FLOWS;
 
 /// Rates of both subjects under one kind of traffic.
 #[derive(Clone, Debug)]
@@ -27,7 +30,7 @@ pub(crate) struct Rates {
     /// Bytes of a packet.
     size: usize,
     /// Number of flows.
-    flows: u16,
+    flows: u32,
     /// Packets a second that arrived through a bare redirect.
     bare: Sample,
     /// Packets a second that arrived through the relay.
@@ -61,7 +64,10 @@ pub(crate) struct Forwarding {
 impl Forwarding {
     /// Lays both lanes.
     pub(crate) fn prepare() -> Result<Self> {
-        Ok(Self { bare: Lane::counting(Subject::Bare)?, relay: Lane::counting(Subject::Relay)? })
+        Ok(Self {
+            bare: Lane::counting(Subject::Bare, CALLS)?,
+            relay: Lane::counting(Subject::Relay, CALLS)?,
+        })
     }
 
     /// Measures each size with each number of flows, `rounds` times. One round goes over all of them, so that a disturbance

@@ -8,11 +8,10 @@ use anyhow::{Context, Result, ensure};
 use testbed::{Namespace, Topology};
 
 use crate::generator::{self, Drive};
-use crate::packet;
 use crate::programs::{Programs, Role};
 use crate::records::{CPUS, Load};
 use crate::subject::{RunningRelay, Subject};
-use crate::wire::{self, MOST_FLOWS};
+use crate::wire;
 
 /// Until the rate is steady and the caches hold what the programs use.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -31,8 +30,8 @@ const STEP: u32 = 7919;
 pub(crate) struct Traffic {
     /// Bytes of a packet, from the Ethernet header to the end of the payload.
     pub(crate) size: usize,
-    /// Number of flows, at most [`MOST_FLOWS`].
-    pub(crate) flows: u16,
+    /// Number of flows, at most as many as the lane has calls.
+    pub(crate) flows: u32,
     /// Packets that leave together.
     pub(crate) batch: u32,
     /// Least time between two packets of one processor; only for lanes that measure delays.
@@ -42,6 +41,8 @@ pub(crate) struct Traffic {
 /// A lane.
 pub(crate) struct Lane {
     subject: Subject,
+    /// Calls of the relay: flows that it knows.
+    calls: u32,
     programs: Programs,
     generate: Role,
     relay: Option<RunningRelay>,
@@ -70,17 +71,17 @@ impl Account {
 }
 
 impl Lane {
-    /// A lane that counts.
-    pub(crate) fn counting(subject: Subject) -> Result<Self> {
-        Self::lay(subject, Role::Generate, Role::Count)
+    /// A lane that counts; the relay has so many calls.
+    pub(crate) fn counting(subject: Subject, calls: u32) -> Result<Self> {
+        Self::lay(subject, calls, Role::Generate, Role::Count)
     }
 
     /// A lane that measures delays.
-    pub(crate) fn timing(subject: Subject) -> Result<Self> {
-        Self::lay(subject, Role::GenerateStamped, Role::Time)
+    pub(crate) fn timing(subject: Subject, calls: u32) -> Result<Self> {
+        Self::lay(subject, calls, Role::GenerateStamped, Role::Time)
     }
 
-    fn lay(subject: Subject, generate: Role, sink: Role) -> Result<Self> {
+    fn lay(subject: Subject, calls: u32, generate: Role, sink: Role) -> Result<Self> {
         let topology = wire::lay()?;
         let mut programs = Programs::load(&[generate, Role::Bare, sink])?;
         let Topology { camera, relay, viewer } = &topology;
@@ -97,12 +98,12 @@ impl Lane {
                 None
             }
             Subject::Relay => {
-                let relay = RunningRelay::start(&topology, 2 * u32::from(MOST_FLOWS))?;
-                relay.install_flows(MOST_FLOWS)?;
+                let relay = RunningRelay::start(&topology, 2 * calls)?;
+                relay.install_flows(calls)?;
                 Some(relay)
             }
         };
-        Ok(Self { subject, programs, generate, relay, _topology: topology })
+        Ok(Self { subject, calls, programs, generate, relay, _topology: topology })
     }
 
     /// Sends for a while; returns the rate of the packets that arrived, in packets a second.
@@ -138,20 +139,21 @@ impl Lane {
         work: impl FnOnce(&Programs) -> Result<T>,
     ) -> Result<T> {
         ensure!(
-            (1..=MOST_FLOWS).contains(&traffic.flows),
-            "between 1 and {MOST_FLOWS} flows, not {}",
+            (1..=self.calls).contains(&traffic.flows),
+            "between 1 and {} flows, not {}",
+            self.calls,
             traffic.flows
         );
         let sent = wire::from_camera();
-        let flows = u32::from(traffic.flows);
+        let payload = traffic.size.saturating_sub(sent.overhead());
         let load = Load {
-            headers: packet::headers(&sent, traffic.size)?,
-            flows,
-            step: STEP % flows,
+            headers: sent.headers(payload)?,
+            flows: traffic.flows,
+            step: STEP % traffic.flows,
             interval: u64::try_from(traffic.interval.as_nanos())?,
         };
-        self.programs.set_load(load, packet::headers(&self.subject.delivers(), traffic.size)?)?;
-        let frame = packet::frame(&sent, traffic.size)?;
+        self.programs.set_load(load, self.subject.delivers().headers(payload)?)?;
+        let frame = sent.frame(payload)?;
         let programs = &self.programs;
         let drive =
             Drive { program: programs.program(self.generate)?, frame: &frame, batch: traffic.batch, cpus };

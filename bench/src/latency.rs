@@ -12,7 +12,9 @@ use crate::lane::{Lane, Traffic};
 use crate::records::CPUS;
 use crate::subject::Subject;
 
-const FLOWS: u16 = 1000;
+const FLOWS: u32 = 1000;
+/// Calls that the relay has.
+const CALLS: u32 = 16_384;
 /// How long each subject is measured in its turn.
 const WINDOW: Duration = Duration::from_millis(300);
 /// The longest delay that the histogram tells from longer ones, in nanoseconds.
@@ -55,7 +57,7 @@ pub(crate) struct Latency {
 impl Latency {
     /// Lays both lanes.
     pub(crate) fn prepare() -> Result<Self> {
-        Ok(Self { bare: Lane::timing(Subject::Bare)?, relay: Lane::timing(Subject::Relay)? })
+        Ok(Self { bare: Lane::timing(Subject::Bare, CALLS)?, relay: Lane::timing(Subject::Relay, CALLS)? })
     }
 
     /// Measures both in turn, `rounds` times.

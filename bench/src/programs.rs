@@ -136,6 +136,7 @@ impl Programs {
             right: sum.right + cpu.right,
             wrong: sum.wrong + cpu.wrong,
             samples: sum.samples + cpu.samples,
+            first: [sum.first, cpu.first].into_iter().filter(|at| *at > 0).min().unwrap_or(0),
         }))
     }
 

@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn the_table_names_machine_figure_spread_and_bar() {
         let table = report().table(&Thresholds::built_in().unwrap());
-        for part in ["a machine", "forward_1 ", "0.750", "[0.625, 0.875]", ">= 0.88"] {
+        for part in ["a machine", "forward_1 ", "0.750", "[0.625, 0.875]", ">= 0.9"] {
             assert!(table.contains(part), "{part} in {table}");
         }
     }

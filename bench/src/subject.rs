@@ -1,14 +1,12 @@
 //! What is compared: the real relay, and a program that only redirects.
 
-use std::net::SocketAddrV4;
-
 use anyhow::{Context, Result};
 use relay_user::{LegSpec, ModeChoice, Options, Plan, Relay, StreamSpec};
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
-use crate::packet::Addresses;
-use crate::wire;
+use crate::packet::Template;
+use crate::wire::{self, Ends};
 
 /// A program under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +38,12 @@ impl RunningRelay {
     }
 
     /// Installs a call between camera and viewer for each flow, both directions.
-    pub(crate) fn install_flows(&self, flows: u16) -> Result<()> {
-        let (camera, viewer) = (wire::from_camera(), wire::to_viewer());
+    pub(crate) fn install_flows(&self, flows: u32) -> Result<()> {
         let mut plan = Plan::default();
         for flow in 0..flows {
             let ingress = plan.legs.len();
-            plan.legs.push(leg(shift(camera.destination, flow), shift(camera.source, flow)));
-            plan.legs.push(leg(shift(viewer.source, flow), shift(viewer.destination, flow)));
+            plan.legs.push(leg(wire::camera_ends(flow)));
+            plan.legs.push(leg(wire::viewer_ends(flow)));
             plan.streams.push(StreamSpec { ingress, egress: ingress + 1 });
             plan.streams.push(StreamSpec { ingress: ingress + 1, egress: ingress });
         }
@@ -57,7 +54,7 @@ impl RunningRelay {
 
 impl Subject {
     /// What has to arrive when the camera's packets were sent.
-    pub(crate) fn delivers(self) -> Addresses {
+    pub(crate) fn delivers(self) -> Template {
         match self {
             Self::Bare => wire::from_camera(),
             Self::Relay => wire::to_viewer(),
@@ -66,10 +63,6 @@ impl Subject {
 }
 
 /// A leg that admits exactly its remote side.
-fn leg(local: SocketAddrV4, remote: SocketAddrV4) -> LegSpec {
-    LegSpec::new(local.into()).remote(remote.into())
-}
-
-fn shift(address: SocketAddrV4, flow: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(*address.ip(), address.port() + flow)
+fn leg(ends: Ends) -> LegSpec {
+    LegSpec::new(ends.relay).remote(ends.terminal)
 }

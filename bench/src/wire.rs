@@ -1,19 +1,23 @@
 //! The devices that packets travel through: generator, two wires, sink; and every address on the way.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use testbed::{Namespace, Side, Topology};
 
-use crate::packet::Addresses;
-use crate::records::CPUS;
+use crate::packet::{RtpHeader, Template};
+use crate::records::{CPUS, FLOWS_PER_ADDRESS, place};
 
-/// Port of flow 0 on the camera's wire; flow n has the n-th after it.
-pub(crate) const CAMERA_PORT: u16 = 10_000;
+/// Port of flow 0 on the camera's wire; the flow at `place` (a, p) has the p-th after it.
+const CAMERA_PORT: u16 = 10_000;
 /// Port of flow 0 on the viewer's wire.
-pub(crate) const VIEWER_PORT: u16 = 40_000;
-/// Most flows that fit between the ports and into the sum of the test packets.
-pub(crate) const MOST_FLOWS: u16 = 16_384;
+const VIEWER_PORT: u16 = 40_000;
+/// Addresses that the relay has on each wire.
+const ADDRESSES: u32 = 4;
+/// From one of the relay's addresses to the next one.
+const ADDRESS_STEP: u32 = 16;
+/// Most flows that the relay's addresses and ports tell apart.
+pub(crate) const MOST_FLOWS: u32 = ADDRESSES * FLOWS_PER_ADDRESS;
 
 const TIME_TO_LIVE: u8 = 64;
 
@@ -27,6 +31,15 @@ struct Macs {
 const CAMERA_MACS: Macs = Macs { relay: [2, 0, 0, 0, 1, 1], terminal: [2, 0, 0, 0, 1, 2] };
 const VIEWER_MACS: Macs = Macs { relay: [2, 0, 0, 0, 2, 1], terminal: [2, 0, 0, 0, 2, 2] };
 
+/// Both ends of a path of media as the relay sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// The relay's own address and port.
+    pub(crate) relay: SocketAddr,
+    /// The terminal's.
+    pub(crate) terminal: SocketAddr,
+}
+
 /// Makes the namespaces and wires, with a queue for each processor, and neighbours that know each other.
 pub(crate) fn lay() -> Result<Topology> {
     let topology = Topology::create().context("the bench takes root, iproute2 and ethtool")?;
@@ -37,6 +50,10 @@ pub(crate) fn lay() -> Result<Topology> {
     for (terminal, side, macs) in wires {
         prepare(&topology.relay, side.device, macs.relay, (side.terminal, macs.terminal))?;
         prepare(terminal, Topology::TERMINAL_DEVICE, macs.terminal, (side.relay, macs.relay))?;
+        for address in 1..ADDRESSES {
+            let address = Ipv4Addr::from_bits(side.relay.to_bits() + address * ADDRESS_STEP);
+            topology.relay.ip(&["address", "add", &format!("{address}/24"), "dev", side.device])?;
+        }
     }
     Ok(topology)
 }
@@ -58,29 +75,79 @@ fn prepare(namespace: &Namespace, device: &str, mac: [u8; 6], neighbour: (Ipv4Ad
 }
 
 /// What the camera sends to the relay.
-pub(crate) fn from_camera() -> Addresses {
-    let Side { relay, terminal, .. } = Topology::CAMERA;
-    Addresses {
+pub(crate) fn from_camera() -> Template {
+    let ends = camera_ends(0);
+    Template {
         source_mac: CAMERA_MACS.terminal,
         destination_mac: CAMERA_MACS.relay,
-        source: SocketAddrV4::new(terminal, CAMERA_PORT),
-        destination: SocketAddrV4::new(relay, CAMERA_PORT),
-        time_to_live: TIME_TO_LIVE,
+        vlan: None,
+        source: ends.terminal,
+        destination: ends.relay,
+        source_step: 0,
+        destination_step: ADDRESS_STEP,
+        hops: TIME_TO_LIVE,
+        rtp: RtpHeader::SENT,
     }
 }
 
 /// What the viewer has to get from the relay.
-pub(crate) fn to_viewer() -> Addresses {
-    let Side { relay, terminal, .. } = Topology::VIEWER;
-    Addresses {
+pub(crate) fn to_viewer() -> Template {
+    let ends = viewer_ends(0);
+    Template {
         source_mac: VIEWER_MACS.relay,
         destination_mac: VIEWER_MACS.terminal,
-        source: SocketAddrV4::new(relay, VIEWER_PORT),
-        destination: SocketAddrV4::new(terminal, VIEWER_PORT),
-        time_to_live: TIME_TO_LIVE - 1,
+        vlan: None,
+        source: ends.relay,
+        destination: ends.terminal,
+        source_step: ADDRESS_STEP,
+        destination_step: 0,
+        hops: TIME_TO_LIVE - 1,
+        rtp: RtpHeader::SENT,
     }
+}
+
+/// Both ends of a flow on the camera's wire.
+pub(crate) fn camera_ends(flow: u32) -> Ends {
+    ends(Topology::CAMERA, CAMERA_PORT, flow)
+}
+
+/// Both ends of a flow on the viewer's wire.
+pub(crate) fn viewer_ends(flow: u32) -> Ends {
+    ends(Topology::VIEWER, VIEWER_PORT, flow)
+}
+
+fn ends(side: Side, first_port: u16, flow: u32) -> Ends {
+    let (address, port) = place(flow);
+    let relay = Ipv4Addr::from_bits(side.relay.to_bits() + address * ADDRESS_STEP);
+    #[expect(clippy::cast_possible_truncation, reason = "below 65,536, as a test of this file shows")]
+    let port = first_port + port as u16;
+    Ends { relay: (relay, port).into(), terminal: (side.terminal, port).into() }
 }
 
 fn text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_flow_has_an_address_and_port_of_its_own() {
+        let ends: HashSet<_> = (0..MOST_FLOWS).map(|flow| viewer_ends(flow).relay).collect();
+        assert_eq!(ends.len(), MOST_FLOWS as usize);
+        assert!(ends.iter().all(|end| end.port() >= VIEWER_PORT));
+        let addresses: HashSet<_> = ends.iter().map(SocketAddr::ip).collect();
+        assert_eq!(addresses.len(), ADDRESSES as usize);
+        assert!(!addresses.contains(&Topology::VIEWER.terminal.into()));
+    }
+
+    #[test]
+    fn places_are_the_quotient_and_the_remainder() {
+        for flow in 0..MOST_FLOWS {
+            assert_eq!(place(flow), (flow / FLOWS_PER_ADDRESS, flow % FLOWS_PER_ADDRESS));
+        }
+    }
 }

@@ -6,16 +6,25 @@ mod frame;
 mod generate;
 mod maps;
 mod records;
+mod shape;
 mod sink;
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
+use crate::shape::{Ipv4, Ipv6, TaggedIpv4};
+
 /// Sends as fast as it can.
 #[xdp]
 pub fn generate(ctx: XdpContext) -> u32 {
-    generate::at_once(&ctx)
+    generate::at_once::<Ipv4>(&ctx)
+}
+
+/// Sends IPv6 as fast as it can.
+#[xdp]
+pub fn generate_ipv6(ctx: XdpContext) -> u32 {
+    generate::at_once::<Ipv6>(&ctx)
 }
 
 /// Sends at a set rate, each packet with the time of its departure.
@@ -39,13 +48,37 @@ pub fn pass(_ctx: XdpContext) -> u32 {
 /// Gives a program the same packet again and again, whatever it did to the last one.
 #[xdp]
 pub fn again(ctx: XdpContext) -> u32 {
-    generate::again(&ctx)
+    generate::again::<Ipv4>(&ctx)
+}
+
+/// The same with an IPv6 packet.
+#[xdp]
+pub fn again_ipv6(ctx: XdpContext) -> u32 {
+    generate::again::<Ipv6>(&ctx)
 }
 
 /// Counts.
 #[xdp]
 pub fn count(ctx: XdpContext) -> u32 {
-    sink::count(&ctx)
+    sink::count::<Ipv4>(&ctx)
+}
+
+/// Counts IPv4 packets behind an 802.1Q tag.
+#[xdp]
+pub fn count_tagged(ctx: XdpContext) -> u32 {
+    sink::count::<TaggedIpv4>(&ctx)
+}
+
+/// Counts IPv6 packets.
+#[xdp]
+pub fn count_ipv6(ctx: XdpContext) -> u32 {
+    sink::count::<Ipv6>(&ctx)
+}
+
+/// Counts, and notes when the first packet arrived.
+#[xdp]
+pub fn note_first(ctx: XdpContext) -> u32 {
+    sink::note_first(&ctx)
 }
 
 /// Counts, and measures delays.

@@ -6,29 +6,51 @@ pub const SAMPLES_PER_CPU: u32 = 1 << 17;
 /// Processors that the maps have room for.
 pub const CPUS: u32 = 2;
 
-/// Where the generator writes its time stamp: behind the RTP header, four bytes, in nanoseconds.
-pub const STAMP: usize = 54;
+/// Flows that share one of the relay's addresses, each with a port of its own.
+pub const FLOWS_PER_ADDRESS: u32 = 25_000;
 
-/// Bytes of the shortest packet: Ethernet, IPv4, UDP and RTP headers, and the time stamp.
-pub const SHORTEST: usize = STAMP + 4;
+/// The relay's address (its number) and the port (how many after the first) of a flow.
+///
+/// A multiplication, because BPF has no cheap division by a constant; exact for fewer than 600,000 flows.
+#[inline(always)]
+pub const fn place(flow: u32) -> (u32, u32) {
+    const SHIFT: u32 = 32;
+    const FACTOR: u64 = (1 << SHIFT) / FLOWS_PER_ADDRESS as u64 + 1;
+    let address = ((flow as u64 * FACTOR) >> SHIFT) as u32;
+    (address, flow - address * FLOWS_PER_ADDRESS)
+}
 
-/// The headers of flow 0, each field as it lies in the packet. Flow n differs in its two ports (`first_port` + n), its
-/// SSRC (n) and its RTP timestamp (0xffff - 3n), which keeps the sum of all fields, and so the checksum, the same.
+/// The headers of flow 0, each field as it lies in the packet unless it says otherwise. Another flow at [`place`]
+/// (a, p) differs in both ports (p more), in the relay's address (a steps more), in its SSRC (a in its
+/// upper half, p in its lower half), in its RTP timestamp and in the IPv4 identification; the latter two keep the sum
+/// of all fields, and so both checksums, the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Headers {
     /// Destination and source MAC address.
     pub macs: [u32; 3],
-    /// Time to live, protocol and the checksum of the IPv4 header.
-    pub hops_and_checksum: u32,
-    /// Source address.
-    pub source: u32,
-    /// Destination address.
-    pub destination: u32,
+    /// The 802.1Q tag, or 0: TPID and TCI.
+    pub tag: u32,
+    /// The first four bytes of the IP header.
+    pub version: u32,
+    /// IPv4: time to live, protocol and header checksum. IPv6: payload length, next header and hop limit.
+    pub hops: u32,
+    /// Source address; IPv4 addresses are in the last word, and that word is in the machine's byte order.
+    pub source: [u32; 4],
+    /// Destination address, in the same form.
+    pub destination: [u32; 4],
+    /// From one relay's address to the next in the source address; 0 if the source is not the relay.
+    pub source_step: u32,
+    /// The same in the destination address.
+    pub destination_step: u32,
     /// Source and destination port of flow 0, in the machine's byte order.
     pub first_port: u32,
     /// UDP checksum; the upper half is 0.
     pub udp_checksum: u32,
+    /// The first four bytes of the RTP header: version, payload type and sequence number.
+    pub rtp: u32,
+    /// SSRC of flow 0, in the machine's byte order.
+    pub first_ssrc: u32,
 }
 
 /// What the generator sends.
@@ -41,7 +63,7 @@ pub struct Load {
     pub flows: u32,
     /// From one packet's flow to the next one's; has no factor in common with `flows`.
     pub step: u32,
-    /// Least time between two packets of one processor, in nanoseconds; only `generate_stamped` obeys it.
+    /// Least time between two packets of one processor, in nanoseconds; only programs that are paced obey it.
     pub interval: u64,
 }
 
@@ -69,4 +91,6 @@ pub struct Arrivals {
     pub wrong: u64,
     /// Samples of delay; more than [`SAMPLES_PER_CPU`] are counted, not kept.
     pub samples: u64,
+    /// When the first right packet arrived, CLOCK_MONOTONIC in nanoseconds; 0 before. Only one sink notes it.
+    pub first: u64,
 }

@@ -7,11 +7,12 @@ use aya_ebpf::programs::XdpContext;
 use crate::frame::Frame;
 use crate::maps;
 use crate::records::{Arrivals, SAMPLES_PER_CPU};
+use crate::shape::{Ipv4, Shape};
 
 /// Counts.
 #[inline(always)]
-pub(crate) fn count(ctx: &XdpContext) -> u32 {
-    match arrival(ctx) {
+pub(crate) fn count<S: Shape>(ctx: &XdpContext) -> u32 {
+    match arrival::<S>(ctx) {
         Ok(_) => XDP_DROP,
         Err(action) => action,
     }
@@ -20,7 +21,7 @@ pub(crate) fn count(ctx: &XdpContext) -> u32 {
 /// Counts, and keeps how long the packet was on its way.
 #[inline(always)]
 pub(crate) fn time(ctx: &XdpContext) -> u32 {
-    let (frame, arrivals) = match arrival(ctx) {
+    let (frame, arrivals) = match arrival::<Ipv4>(ctx) {
         Ok(arrived) => arrived,
         Err(action) => return action,
     };
@@ -37,10 +38,24 @@ pub(crate) fn time(ctx: &XdpContext) -> u32 {
     XDP_DROP
 }
 
+/// Counts, and notes when the first packet arrived.
+#[inline(always)]
+pub(crate) fn note_first(ctx: &XdpContext) -> u32 {
+    let (_, arrivals) = match arrival::<Ipv4>(ctx) {
+        Ok(arrived) => arrived,
+        Err(action) => return action,
+    };
+    if arrivals.first == 0 {
+        // SAFETY: only reads the clock.
+        arrivals.first = unsafe { bpf_ktime_get_ns() };
+    }
+    XDP_DROP
+}
+
 /// Counts one frame; `Err` holds the action for one that is not a test packet, or not a right one.
 #[inline(always)]
-fn arrival(ctx: &XdpContext) -> Result<(Frame, &'static mut Arrivals), u32> {
-    let frame = Frame::of(ctx).ok_or(XDP_PASS)?;
+fn arrival<S: Shape>(ctx: &XdpContext) -> Result<(Frame<S>, &'static mut Arrivals), u32> {
+    let frame = Frame::<S>::of(ctx).ok_or(XDP_PASS)?;
     if !frame.is_media() {
         return Err(XDP_PASS);
     }
