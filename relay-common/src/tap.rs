@@ -70,8 +70,8 @@ pub struct TapHeader {
     pub length: u32,
     /// Bytes of it that follow, [`LONGEST`] at most.
     pub captured: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Index of the interface that the packet arrived on; 0 where that is not known.
+    pub interface: u32,
 }
 
 /// A record with room for `N` bytes.

@@ -2,14 +2,15 @@
 
 use aya_ebpf::{bindings::xdp_action::XDP_DROP, helpers::bpf_get_smp_processor_id, programs::XdpContext};
 use relay_common::event;
-use relay_common::leg::{self, Leg, LegKey, traffic_index};
+use relay_common::leg::{self, Leg, LegKey, route, traffic_index};
 use relay_common::limits::{BUCKETS_PER_RECORD, LEGS_PER_BUCKET};
 use relay_common::next_hop;
 use relay_common::packet::Packet;
+use relay_common::tap::Direction;
 use relay_common::udp_frame::{Rewrite, UdpFrame};
 use relay_common::verdict::{Drop, Pass};
 
-use crate::{Verdict, learn, maps, notify};
+use crate::{Verdict, learn, maps, notify, tap};
 
 /// Decides about one frame, and rewrites it if it is to be forwarded.
 #[inline(always)]
@@ -23,7 +24,7 @@ pub(crate) fn handle(ctx: &XdpContext) -> Verdict {
     let Some((index, leg)) = find(frame.leg_key()) else {
         return Verdict::Pass(Pass::NoLeg);
     };
-    match relay(&packet, &mut frame, index, leg) {
+    match relay(ctx, &packet, &mut frame, index, leg) {
         Ok(action) => Verdict::Forward(action),
         Err(reason) => Verdict::Drop(index, reason),
     }
@@ -52,7 +53,13 @@ fn find(key: LegKey) -> Option<(u32, *mut Leg)> {
 
 /// Admits a packet of this leg, rewrites it and returns the action that sends it on.
 #[inline(always)]
-fn relay(packet: &Packet<'_>, frame: &mut UdpFrame<'_>, index: u32, leg: *mut Leg) -> Result<u32, Drop> {
+fn relay(
+    ctx: &XdpContext,
+    packet: &Packet<'_>,
+    frame: &mut UdpFrame<'_>,
+    index: u32,
+    leg: *mut Leg,
+) -> Result<u32, Drop> {
     frame.check(packet.length())?;
 
     // SAFETY: as in `find`; the kernel half and the user half change this aligned word only as a whole.
@@ -63,8 +70,11 @@ fn relay(packet: &Packet<'_>, frame: &mut UdpFrame<'_>, index: u32, leg: *mut Le
 
     // SAFETY: as in `find`. The user half changes each of these aligned words as a whole; a packet that sees an old
     // and a new word side by side is sent to a next hop that was right an instant ago.
-    let (hop_index, origin, destination) =
-        unsafe { ((*leg).route.index(), (*leg).origin, (*leg).destination) };
+    let (route, origin, destination) = unsafe { ((*leg).route, (*leg).origin, (*leg).destination) };
+    let hop_index = route.index();
+    if route.has(route::TAPPED_IN) {
+        tap::copy(ctx, index, Direction::In);
+    }
     if hop_index == 0 {
         let has_stream = maps::ADMISSIONS.get(index).is_some_and(|rest| rest.flags & leg::HAS_STREAM != 0);
         return Err(if has_stream { Drop::RemoteUnknown } else { Drop::NoStream });
@@ -92,5 +102,8 @@ fn relay(packet: &Packet<'_>, frame: &mut UdpFrame<'_>, index: u32, leg: *mut Le
         }
     }
     frame.rewrite(&Rewrite { macs: hop.macs, origin, destination });
+    if route.has(route::TAPPED_OUT) {
+        tap::copy(ctx, index, Direction::Out);
+    }
     Ok(action)
 }

@@ -11,7 +11,6 @@ mod maps;
 mod notify;
 #[allow(dead_code, reason = "called where routes say PUNTED and RTCP_PUNTED")]
 mod punt;
-#[allow(dead_code, reason = "called where routes say TAPPED_IN and TAPPED_OUT")]
 mod tap;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};

@@ -26,7 +26,8 @@ pub(crate) fn copy(ctx: &XdpContext, leg: u32, direction: Direction) {
         direction: direction as u32,
         length: length as u32,
         captured: 0,
-        reserved: 0,
+        // SAFETY: the kernel gives the program a valid context.
+        interface: unsafe { (*ctx.ctx).ingress_ifindex },
     };
     let copied = if length <= SHORT {
         record::<SHORT>(ctx, header, length)

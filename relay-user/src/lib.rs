@@ -46,6 +46,7 @@ mod retag;
 mod shared;
 mod state;
 mod statistics;
+pub mod tap;
 mod vlan;
 mod watch;
 

@@ -26,6 +26,7 @@ use crate::plan::{self, Checked, Plan};
 use crate::shared::Shared;
 use crate::state::{Prepared, State};
 use crate::statistics::LegStatistics;
+use crate::tap::{self, Tap, TapError, Taps};
 use crate::watch;
 
 /// Events that a slow subscriber may fall behind; it is told how many it missed.
@@ -105,7 +106,17 @@ impl Relay {
         }
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).ok_or(StartError::Cpus)?;
         let kernel = Kernel::load(options.legs, cpus)?;
-        let Kernel { mut program, next_hops, passed, mut devices, mut device_slots, events, .. } = kernel;
+        let Kernel {
+            mut program,
+            next_hops,
+            passed,
+            mut devices,
+            mut device_slots,
+            events,
+            taps,
+            tapped,
+            ..
+        } = kernel;
         let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions);
         let counters = Counters::new(kernel.traffic, kernel.drops, table.slots(), cpus);
         // Changes that happen while the lists below are read are reported again: no gap.
@@ -145,8 +156,10 @@ impl Relay {
             events: broadcast::Sender::new(EVENTS),
             resolved: Notify::new(),
             interfaces,
+            taps: Taps::new(tapped),
         });
-        let tasks = watch::start(&shared, changes, events).map_err(StartError::Netlink)?;
+        let mut tasks = watch::start(&shared, changes, events).map_err(StartError::Netlink)?;
+        tasks.push(tap::start(&shared, taps).map_err(StartError::Netlink)?);
         Ok(Self { shared, _tasks: Arc::new(Tasks { tasks, _connection: connection }) })
     }
 
@@ -242,6 +255,14 @@ impl Relay {
             }
         }
         counters
+    }
+
+    /// Opens a tap: copies of the packets that arrive for a leg, and of those that leave by it, from now on.
+    ///
+    /// # Errors
+    /// See [`TapError`]; nothing is copied then.
+    pub fn tap(&self, leg: LegId) -> Result<Tap, TapError> {
+        Tap::open(&self.shared, leg)
     }
 
     /// Legs that are installed, and legs that still fit.

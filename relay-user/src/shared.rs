@@ -15,6 +15,7 @@ use crate::kernel::Program;
 use crate::netlink::{KernelRoute, Netlink};
 use crate::next_hops::{NextHopError, Via};
 use crate::state::State;
+use crate::tap::Taps;
 
 /// How long an installation waits for a neighbour to answer. A neighbour that is silent for longer does not stop the
 /// installation: its packets are dropped and counted until it answers.
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     /// Rings at each change of a link or a neighbour.
     pub(crate) resolved: Notify,
     pub(crate) interfaces: Vec<AttachedInterface>,
+    pub(crate) taps: Taps,
 }
 
 impl Shared {

@@ -1,5 +1,7 @@
 //! What is installed, and its picture in the kernel's maps. Every change is made here, under one lock: one writer.
 
+mod tapped;
+
 use std::collections::HashMap;
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -373,8 +375,9 @@ impl State {
         word[4..].copy_from_slice(&high);
         legs.word64(leg.slot, offset_of!(Leg, destination))
             .store(u64::from_ne_bytes(word), Ordering::Relaxed);
-        legs.word32(leg.slot, offset_of!(Leg, route))
-            .store(Route::new(next_hop, 0).word(), Ordering::Release);
+        let route = legs.word32(leg.slot, offset_of!(Leg, route));
+        let marks = route.load(Ordering::Relaxed) & tapped::MARKS;
+        route.store(Route::new(next_hop, marks).word(), Ordering::Release);
     }
 }
 

@@ -216,6 +216,7 @@ async fn look_over(shared: Arc<Shared>) {
     loop {
         interval.tick().await;
         looks = looks.wrapping_add(1);
+        shared.taps.mark(&shared.state());
         let strayed = shared.state().strayed();
         for (leg, _) in strayed {
             follow(&shared, leg).await;

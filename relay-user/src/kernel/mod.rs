@@ -11,6 +11,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
 use relay_common::limits::{BUCKETS_PER_RECORD, leg_buckets};
 use relay_common::next_hop::NextHop;
+use relay_common::tap::Tapped;
 
 pub(crate) use shared_array::SharedArray;
 
@@ -67,6 +68,8 @@ pub(crate) struct Kernel {
     pub(crate) devices: DevMap<MapData>,
     pub(crate) device_slots: HashMap<MapData, u32, u32>,
     pub(crate) events: RingBuf<MapData>,
+    pub(crate) taps: RingBuf<MapData>,
+    pub(crate) tapped: HashMap<MapData, u32, Tapped>,
 }
 
 impl Kernel {
@@ -107,6 +110,8 @@ impl Kernel {
             devices: map(&mut ebpf, "DEVICES")?,
             device_slots: map(&mut ebpf, "DEVICE_SLOTS")?,
             events: map(&mut ebpf, "EVENTS")?,
+            taps: map(&mut ebpf, "TAPS")?,
+            tapped: map(&mut ebpf, "TAPPED")?,
             program: Program(ebpf),
         })
     }

@@ -5,5 +5,6 @@
 
 mod refusals;
 mod support;
+mod taps;
 mod unicast;
 mod verdicts;

@@ -1,0 +1,59 @@
+//! What taps need of the tables: where a leg's packets can be seen, and the marks on its routes that have them copied.
+
+use std::mem::offset_of;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use relay_common::leg::{Leg, route};
+use relay_common::tap::Direction;
+
+use super::State;
+use crate::leg::LegId;
+use crate::tap::Point;
+
+/// The marks that taps set; whoever writes a route keeps them.
+pub(super) const MARKS: u32 = route::TAPPED_IN | route::TAPPED_OUT;
+
+impl State {
+    /// Where the packets of a leg can be seen: those that arrive for it, and those that leave by it, which arrived for
+    /// its feeders. `None` if the leg is not installed.
+    pub(crate) fn tap_points(&self, leg: LegId) -> Option<Vec<Point>> {
+        let installed = self.installed.get(&leg)?;
+        let mut points = vec![Point { leg, direction: Direction::In }];
+        points.extend(installed.ingress.iter().map(|leg| Point { leg: *leg, direction: Direction::Out }));
+        Some(points)
+    }
+
+    /// Has the kernel half copy, or no longer copy, the packets of a point. A leg that is gone needs nothing.
+    pub(crate) fn mark_tapped(&self, point: Point, tapped: bool) {
+        if !self.installed.contains_key(&point.leg) {
+            return;
+        }
+        let mark = match point.direction {
+            Direction::In => route::TAPPED_IN,
+            Direction::Out => route::TAPPED_OUT,
+        };
+        let word = self.table.legs().word32(point.leg.slot, offset_of!(Leg, route));
+        if tapped {
+            word.fetch_or(mark, Ordering::Relaxed);
+        } else {
+            word.fetch_and(!mark, Ordering::Relaxed);
+        }
+    }
+
+    /// Name of the interface that the packets of a point pass: the one of this index if they arrive, the one towards
+    /// the receiver if they leave. Empty where there is none.
+    pub(crate) fn tap_interface(&self, point: Point, arrived_on: u32) -> Arc<str> {
+        let index = match point.direction {
+            Direction::In => Some(arrived_on),
+            Direction::Out => self.leaves_by(point.leg),
+        };
+        let name = index.and_then(|index| self.next_hops.interface_name(index));
+        Arc::from(name.unwrap_or_default())
+    }
+
+    fn leaves_by(&self, leg: LegId) -> Option<u32> {
+        let egress = self.installed.get(&self.installed.get(&leg)?.egress?)?;
+        Some(self.next_hops.via(egress.hop?)?.interface)
+    }
+}
