@@ -7,6 +7,7 @@
 pub mod address;
 pub mod byte_order;
 pub mod checksum;
+pub mod device;
 pub mod event;
 pub mod layout;
 pub mod ledger;

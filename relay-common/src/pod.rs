@@ -1,6 +1,7 @@
 //! Lets aya copy the records of the maps.
 
 use crate::address::Ipv6;
+use crate::device::{DeviceKey, DeviceOffsets, SlotKey};
 use crate::event::Event;
 use crate::ledger::{Ledger, NeighbourRecord};
 use crate::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
@@ -43,3 +44,9 @@ unsafe impl aya::Pod for Quality {}
 unsafe impl aya::Pod for Retag {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Ipv6 {}
+// SAFETY: as above.
+unsafe impl aya::Pod for DeviceKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for SlotKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for DeviceOffsets {}

@@ -11,9 +11,14 @@ mod maps;
 mod notify;
 #[allow(dead_code, reason = "called where routes say PUNTED and RTCP_PUNTED")]
 mod punt;
+mod refused;
 mod tap;
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    bindings::xdp_action,
+    macros::{raw_tracepoint, xdp},
+    programs::{RawTracePointContext, XdpContext},
+};
 use relay_common::verdict::{Drop, Pass};
 
 /// What is to be done with a frame.
@@ -40,6 +45,20 @@ pub fn relay(ctx: XdpContext) -> u32 {
             xdp_action::XDP_DROP
         }
     }
+}
+
+/// Counts frames that were sent on and that the ring of their device did not take.
+#[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
+pub fn refused_by_ring(ctx: RawTracePointContext) -> i32 {
+    refused::by_ring(&ctx);
+    0
+}
+
+/// Counts frames that were sent on and that did not reach the ring of their device.
+#[raw_tracepoint(tracepoint = "xdp_redirect_err")]
+pub fn refused_before_ring(ctx: RawTracePointContext) -> i32 {
+    refused::before_ring(&ctx);
+    0
 }
 
 #[cfg(target_arch = "bpf")]

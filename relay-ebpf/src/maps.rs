@@ -6,6 +6,7 @@ use aya_ebpf::{
     maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, XskMap},
 };
 use relay_common::address::Ipv6;
+use relay_common::device::{DeviceKey, SlotKey};
 use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
 use relay_common::limits;
 use relay_common::next_hop::NextHop;
@@ -103,6 +104,15 @@ pub(crate) static DEVICE_SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(li
 /// the program counts.
 #[map]
 pub(crate) static USER_TRAFFIC: Array<UserTraffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Frames that the ring of one of our devices did not take. The program that counts runs for every device of the machine;
+/// ours are those that the user half enters.
+#[map]
+pub(crate) static REFUSED: HashMap<DeviceKey, u64> = HashMap::with_max_entries(limits::DEVICES, 0);
+
+/// Frames that never reached the ring of the device in this slot of `DEVICES`.
+#[map]
+pub(crate) static UNSENT: HashMap<SlotKey, u64> = HashMap::with_max_entries(limits::DEVICES, 0);
 
 /// Records of `LEGS`. Set by the user half when it loads the program; a constant for the verifier.
 #[unsafe(no_mangle)]

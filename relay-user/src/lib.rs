@@ -32,6 +32,7 @@
 
 mod attach;
 mod counters;
+mod device_counters;
 mod error;
 mod event;
 mod kernel;
@@ -51,6 +52,7 @@ mod vlan;
 mod watch;
 
 pub use attach::{AttachError, AttachedInterface, Mode, ModeChoice};
+pub use device_counters::DeviceCounters;
 pub use error::{InstallError, RouteError, StartError};
 pub use event::Event;
 pub use kernel::LoadError;

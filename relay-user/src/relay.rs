@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::LoadError;
 use crate::attach::{self, AttachedInterface, ModeChoice};
 use crate::counters::Counters;
+use crate::device_counters::DeviceCounters;
 use crate::error::{InstallError, RouteError, StartError};
 use crate::event::Event;
 use crate::kernel::Kernel;
@@ -112,6 +113,7 @@ impl Relay {
             passed,
             mut devices,
             mut device_slots,
+            mut device_drops,
             events,
             taps,
             tapped,
@@ -137,6 +139,9 @@ impl Relay {
             device_slots
                 .insert(interface.index, slot, 0)
                 .map_err(|error| StartError::Device(name.clone(), error.into()))?;
+            device_drops
+                .watch(slot, &interface)
+                .map_err(|error| StartError::Device(name.clone(), error.into()))?;
             slots.insert(interface.index, slot);
             interfaces.push(interface);
         }
@@ -152,6 +157,7 @@ impl Relay {
             state: Mutex::new(state),
             program: Mutex::new(program),
             passed,
+            device_drops,
             netlink,
             events: broadcast::Sender::new(EVENTS),
             resolved: Notify::new(),
@@ -263,6 +269,12 @@ impl Relay {
     /// See [`TapError`]; nothing is copied then.
     pub fn tap(&self, leg: LegId) -> Result<Tap, TapError> {
         Tap::open(&self.shared, leg)
+    }
+
+    /// What the devices did not take of the packets that are counted as forwarded, for each interface: forwarded less
+    /// these is what left. Always 0 in generic mode, where the kernel does not tell.
+    pub fn device_counters(&self) -> Vec<DeviceCounters> {
+        self.shared.device_drops.read()
     }
 
     /// Legs that are installed, and legs that still fit.

@@ -9,6 +9,7 @@ use relay_common::limits::NEXT_HOPS;
 use tokio::sync::{Notify, broadcast};
 
 use crate::attach::AttachedInterface;
+use crate::device_counters::DeviceDrops;
 use crate::error::{InstallError, RouteError};
 use crate::event::Event;
 use crate::kernel::Program;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     pub(crate) program: Mutex<Program>,
     pub(crate) passed: PerCpuArray<MapData, u64>,
+    pub(crate) device_drops: DeviceDrops,
     pub(crate) netlink: Netlink,
     pub(crate) events: broadcast::Sender<Event>,
     /// Rings at each change of a link or a neighbour.

@@ -1,5 +1,6 @@
 //! The kernel half, loaded: its program and its maps, each in the form in which the rest of this crate uses it.
 
+mod btf;
 mod object;
 mod shared_array;
 
@@ -8,11 +9,15 @@ use std::io;
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use relay_common::device::DeviceOffsets;
 use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
 use relay_common::limits::{BUCKETS_PER_RECORD, leg_buckets};
 use relay_common::next_hop::NextHop;
 use relay_common::tap::Tapped;
 
+use crate::device_counters::{self, DeviceDrops};
+
+pub(crate) use btf::Btf;
 pub(crate) use shared_array::SharedArray;
 
 /// Why the kernel half could not be loaded.
@@ -67,6 +72,7 @@ pub(crate) struct Kernel {
     pub(crate) passed: PerCpuArray<MapData, u64>,
     pub(crate) devices: DevMap<MapData>,
     pub(crate) device_slots: HashMap<MapData, u32, u32>,
+    pub(crate) device_drops: DeviceDrops,
     pub(crate) events: RingBuf<MapData>,
     pub(crate) taps: RingBuf<MapData>,
     pub(crate) tapped: HashMap<MapData, u32, Tapped>,
@@ -77,6 +83,7 @@ impl Kernel {
     pub(crate) fn load(legs: u32, cpus: u32) -> Result<Self, LoadError> {
         // Index 0 means "none".
         let slots = legs.saturating_add(1);
+        let offsets = device_counters::offsets();
         let buckets = leg_buckets(legs);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("LEGS", slots)
@@ -91,10 +98,19 @@ impl Kernel {
             .map_max_entries("LEG_BUCKETS", buckets / BUCKETS_PER_RECORD)
             .override_global("LEG_SLOTS", &slots, true)
             .override_global("BUCKET_MASK", &(buckets - 1), true)
+            .override_global("DEVICE_OFFSETS", offsets.as_ref().unwrap_or(&DeviceOffsets::default()), true)
             .load(object::bytes())
             .map_err(refused)?;
         let program: &mut Xdp = program(&mut ebpf)?;
         program.load().map_err(refused_program)?;
+        if let Err(error) = offsets.and_then(|_| device_counters::attach(&mut ebpf)) {
+            tracing::warn!(%error, "frames that a device's ring refuses are not counted");
+        }
+        let device_drops = DeviceDrops::take(&mut ebpf).map_err(|error| LoadError::Mismatch {
+            kind: "map",
+            name: "REFUSED",
+            source: Some(error.into()),
+        })?;
         let bucket_records = shared::<BucketRecord>(&mut ebpf, "LEG_BUCKETS")?;
         if bucket_records.length() != buckets / BUCKETS_PER_RECORD {
             return Err(LoadError::Mismatch { kind: "map", name: "LEG_BUCKETS", source: None });
@@ -109,6 +125,7 @@ impl Kernel {
             passed: map(&mut ebpf, "PASSED")?,
             devices: map(&mut ebpf, "DEVICES")?,
             device_slots: map(&mut ebpf, "DEVICE_SLOTS")?,
+            device_drops,
             events: map(&mut ebpf, "EVENTS")?,
             taps: map(&mut ebpf, "TAPS")?,
             tapped: map(&mut ebpf, "TAPPED")?,

@@ -1,0 +1,156 @@
+//! Frames that the program had sent on and that the egress device did not take: counted by programs on the kernel's
+//! tracepoints, because the XDP program has ended by then and no driver counts them alike.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use aya::Ebpf;
+use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::programs::{ProgramError, RawTracePoint};
+use relay_common::device::{DeviceKey, DeviceOffsets, SlotKey};
+
+use crate::attach::AttachedInterface;
+use crate::kernel::Btf;
+
+/// The socket option that tells the namespace (linux/socket.h); libc does not name it on every target.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+/// The tracepoints, and the programs for them.
+const TRACEPOINTS: [(&str, &str); 2] =
+    [("refused_by_ring", "xdp_devmap_xmit"), ("refused_before_ring", "xdp_redirect_err")];
+
+/// What became of frames that were sent on by one device. They are part of what is counted as forwarded; those that
+/// really left are the difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceCounters {
+    /// Name of the interface when the relay started.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Frames that its ring did not take: it was full, or nobody is at the far end.
+    pub refused: u64,
+    /// Frames that never reached its ring: the device is down, or takes no redirected frames, or none as large.
+    pub unsent: u64,
+}
+
+/// The counters of all devices.
+pub(crate) struct DeviceDrops {
+    refused: HashMap<MapData, DeviceKey, u64>,
+    unsent: HashMap<MapData, SlotKey, u64>,
+    /// Number of the device map.
+    map: u32,
+    devices: Vec<Device>,
+}
+
+struct Device {
+    name: String,
+    index: u32,
+    refused: DeviceKey,
+    unsent: SlotKey,
+}
+
+/// Why refused frames are not counted. Everything else works.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Uncounted {
+    #[error("the kernel's type information does not tell where devices are: {0}")]
+    Offsets(io::Error),
+    #[error("the kernel refused the tracepoint `{0}` (CONFIG_BPF_EVENTS, CAP_PERFMON): {1}")]
+    Tracepoint(&'static str, ProgramError),
+    #[error("the object has no program `{0}`")]
+    Missing(&'static str),
+}
+
+/// Where this kernel keeps what the programs read; zeros if it does not tell.
+pub(crate) fn offsets() -> Result<DeviceOffsets, Uncounted> {
+    let find = || -> io::Result<DeviceOffsets> {
+        let btf = Btf::of_kernel()?;
+        Ok(DeviceOffsets {
+            interface: btf.offset("net_device", "ifindex")?,
+            namespace: btf.offset("net_device", "nd_net")?,
+            cookie: btf.offset("net", "net_cookie")?,
+        })
+    };
+    find().map_err(Uncounted::Offsets)
+}
+
+/// Loads and attaches the programs. They stay attached as long as `ebpf` lives.
+pub(crate) fn attach(ebpf: &mut Ebpf) -> Result<(), Uncounted> {
+    for (name, tracepoint) in TRACEPOINTS {
+        let program = ebpf.program_mut(name).ok_or(Uncounted::Missing(name))?;
+        let program: &mut RawTracePoint =
+            program.try_into().map_err(|_: ProgramError| Uncounted::Missing(name))?;
+        let attached = program.load().and_then(|()| program.attach(tracepoint));
+        attached.map_err(|error| Uncounted::Tracepoint(tracepoint, error))?;
+    }
+    Ok(())
+}
+
+impl DeviceDrops {
+    /// Takes the maps out of the object, which still has its device map.
+    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        let missing = |name: &str| MapError::InvalidName { name: name.to_owned() };
+        let map = match ebpf.map("DEVICES") {
+            Some(Map::DevMap(devices)) => devices.info()?.id(),
+            _ => return Err(missing("DEVICES")),
+        };
+        Ok(Self {
+            refused: ebpf.take_map("REFUSED").ok_or_else(|| missing("REFUSED"))?.try_into()?,
+            unsent: ebpf.take_map("UNSENT").ok_or_else(|| missing("UNSENT"))?.try_into()?,
+            map,
+            devices: Vec::new(),
+        })
+    }
+
+    /// Counts for the device in this slot of the device map from now on, or goes on. Works in the network namespace of
+    /// the calling thread.
+    pub(crate) fn watch(&mut self, slot: u32, interface: &AttachedInterface) -> io::Result<()> {
+        let device = Device {
+            name: interface.name.clone(),
+            index: interface.index,
+            refused: DeviceKey::new(namespace()?, interface.index),
+            unsent: SlotKey { map: self.map, slot },
+        };
+        start(&mut self.refused, device.refused)?;
+        start(&mut self.unsent, device.unsent)?;
+        self.devices.push(device);
+        Ok(())
+    }
+
+    /// What was counted.
+    pub(crate) fn read(&self) -> Vec<DeviceCounters> {
+        let counters = |device: &Device| DeviceCounters {
+            name: device.name.clone(),
+            index: device.index,
+            refused: self.refused.get(&device.refused, 0).unwrap_or_default(),
+            unsent: self.unsent.get(&device.unsent, 0).unwrap_or_default(),
+        };
+        self.devices.iter().map(counters).collect()
+    }
+}
+
+/// Makes an entry, unless there is one that goes on.
+fn start<K: aya::Pod>(counters: &mut HashMap<MapData, K, u64>, key: K) -> io::Result<()> {
+    const ONLY_IF_ABSENT: u64 = 1; // BPF_NOEXIST
+    match counters.insert(key, 0, ONLY_IF_ABSENT) {
+        Ok(()) => Ok(()),
+        Err(MapError::SyscallError(call)) if call.io_error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// The network namespace of the calling thread, as the kernel numbers them.
+fn namespace() -> io::Result<u64> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
+    // SAFETY: writes at most `length` bytes to a number of that size, while both live on this stack.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,116 @@
+//! Frames that the program sends on, and that the egress device does not take: each is counted on its device.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use etherparse::PacketBuilder;
+use relay_user::{DeviceCounters, SourcePolicy};
+use testbed::Topology;
+
+use crate::support::*;
+
+/// The counters of the viewer's device, once they are as wanted; as they are, if that does not happen.
+fn when(bench: &Bench, wanted: impl Fn(&DeviceCounters) -> bool) -> DeviceCounters {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let now = viewer_device(bench);
+        if wanted(&now) || Instant::now() > deadline {
+            return now;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn viewer_device(bench: &Bench) -> DeviceCounters {
+    let counters = bench.relay.device_counters();
+    assert_eq!(counters.len(), 2);
+    counters.into_iter().find(|device| device.name == Topology::VIEWER.device).unwrap()
+}
+
+#[test]
+fn a_frame_that_a_ring_refuses_is_counted_on_its_device() {
+    // Nobody tells the relay that the far end of the wire is down.
+    let bench = Bench::unattended();
+    bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    let (camera, viewer) = (bench.camera_socket(CAMERA_PORT), bench.viewer_socket(VIEWER_PORT));
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+    let before = viewer_device(&bench);
+    assert_eq!((before.refused, before.unsent), (0, 0));
+
+    bench.topology.viewer.ip(&["link", "set", Topology::TERMINAL_DEVICE, "down"]).unwrap();
+    for sequence in 2..7 {
+        camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
+        let so_far = u64::from(sequence) - 1;
+        let after = when(&bench, |device| device.refused == so_far);
+        assert_eq!((after.refused, after.unsent), (so_far, 0));
+    }
+    let other = bench.relay.device_counters().into_iter().find(|device| device.name != before.name).unwrap();
+    assert_eq!((other.refused, other.unsent), (0, 0), "the other device refused nothing");
+}
+
+#[test]
+fn a_device_that_takes_no_redirected_frames_is_counted_too() {
+    let bench = Bench::start();
+    bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    // A veth whose far end has neither GRO nor a program.
+    bench.topology.viewer.offload(Topology::TERMINAL_DEVICE, &["gro", "off"]).unwrap();
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    let after = when(&bench, |device| device.unsent > 0);
+    assert_eq!((after.refused, after.unsent), (0, 1));
+}
+
+#[test]
+fn a_frame_that_never_reaches_the_ring_is_counted_too() {
+    let bench = Bench::start();
+    bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    for (namespace, device) in [
+        (&bench.topology.camera, Topology::TERMINAL_DEVICE),
+        (&bench.topology.relay, Topology::CAMERA.device),
+    ] {
+        namespace.ip(&["link", "set", device, "mtu", "3000"]).unwrap();
+    }
+    // The packet would fit, but its frame is padded beyond what the viewer's device takes.
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4(Topology::CAMERA.terminal.octets(), Topology::CAMERA.relay.octets(), 64)
+        .udp(CAMERA_PORT, CAMERA_LEG)
+        .write(&mut frame, &rtp(1, 7))
+        .unwrap();
+    frame.resize(2000, 0);
+    bench.topology.camera.run(|| send_frame(Topology::TERMINAL_DEVICE, &frame)).unwrap().unwrap();
+    let after = when(&bench, |device| device.unsent > 0);
+    assert_eq!((after.refused, after.unsent), (0, 1));
+}
+
+/// Sends a whole frame through a device of the calling thread's namespace.
+fn send_frame(device: &str, frame: &[u8]) -> io::Result<()> {
+    let name = std::ffi::CString::new(device)?;
+    // SAFETY: reads a string that ends in zero and outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    // SAFETY: an all-zero address is a valid one.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET.try_into().unwrap();
+    address.sll_ifindex = index.try_into().unwrap();
+    // SAFETY: makes a descriptor, which is then owned.
+    let socket = unsafe {
+        match libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0) {
+            -1 => return Err(io::Error::last_os_error()),
+            descriptor => OwnedFd::from_raw_fd(descriptor),
+        }
+    };
+    // SAFETY: reads the frame and the address, which both outlive the call.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            0,
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>().try_into().unwrap(),
+        )
+    };
+    if sent == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
