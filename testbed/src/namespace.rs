@@ -46,7 +46,7 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Sets a kernel parameter of the namespace; `name` is its path under `/proc/sys`, below `net`.
+    /// Sets a kernel parameter of the namespace; `name` is its path under `/proc/sys`, and starts with `net/`.
     ///
     /// # Errors
     /// There is no such parameter, or the process is not root.

@@ -26,7 +26,7 @@ pub fn examine(packet: &Packet<'_>) -> Examined {
     };
     let key = frame.leg_key();
     answers[2] = (key.port().get() as u64) << 32 | key.address().get() as u64;
-    answers[6] = key.bucket() as u64;
+    answers[6] = key.bucket(0xffff) as u64;
     answers[3] = frame.source().word();
     answers[4] = frame.ip_length() as u64;
     answers[5] = match frame.check(packet.length()) {
