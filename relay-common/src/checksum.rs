@@ -26,6 +26,12 @@ impl Change {
         Self(self.0 + !old as u64 + new as u64)
     }
 
+    /// Some words more, whose one's complement sum is `sum`.
+    #[inline(always)]
+    pub const fn sum(self, sum: u64) -> Self {
+        Self(self.0 + (sum & 0xffff_ffff) + (sum >> 32))
+    }
+
     /// The checksum field after this change: HC' = ~(~HC + ~m + m') (RFC 1624 equation 3).
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {
@@ -48,7 +54,7 @@ impl Change {
 
 /// Folds a sum of words to 16 bits with end-around carry.
 #[inline(always)]
-const fn fold(sum: u64) -> u16 {
+pub const fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);

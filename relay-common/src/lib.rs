@@ -7,8 +7,10 @@
 pub mod address;
 pub mod byte_order;
 pub mod checksum;
+pub mod decide;
 pub mod device;
 pub mod event;
+pub mod frame;
 pub mod layout;
 pub mod ledger;
 pub mod leg;

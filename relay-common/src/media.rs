@@ -1,6 +1,6 @@
 //! Telling media from anything else by its first bytes (RFC 3550 sections 5.1 and 6.4, RFC 5761 section 4).
 
-use crate::byte_order::Be32;
+use crate::byte_order::{Be16, Be32};
 use crate::leg::{self, Admission};
 use crate::packet::Packet;
 use crate::verdict::Drop;
@@ -17,6 +17,10 @@ pub enum Media {
     Rtp {
         /// Payload type, 0 to 127.
         payload_type: u8,
+        /// Sequence number.
+        sequence: Be16,
+        /// Timestamp, in ticks of the payload type's clock.
+        timestamp: Be32,
         /// Synchronisation source.
         ssrc: Be32,
     },
@@ -41,7 +45,20 @@ impl Media {
             return Some(Self::Rtcp { ssrc: view.be32::<4>() });
         }
         let view = packet.view::<RTP_HEADER>(offset)?;
-        Some(Self::Rtp { payload_type: second & 0x7f, ssrc: view.be32::<8>() })
+        Some(Self::Rtp {
+            payload_type: second & 0x7f,
+            sequence: view.be16::<2>(),
+            timestamp: view.be32::<4>(),
+            ssrc: view.be32::<8>(),
+        })
+    }
+
+    /// Synchronisation source.
+    #[inline(always)]
+    pub const fn ssrc(self) -> Be32 {
+        match self {
+            Self::Rtp { ssrc, .. } | Self::Rtcp { ssrc } => ssrc,
+        }
     }
 
     /// Whether a leg that is learning its source may learn it from this packet.
@@ -51,7 +68,7 @@ impl Media {
     #[inline(always)]
     pub fn admit(self, admission: &Admission) -> Result<(), Drop> {
         let ssrc = match self {
-            Self::Rtp { payload_type, ssrc } => {
+            Self::Rtp { payload_type, ssrc, .. } => {
                 if admission.flags & leg::RTP == 0 {
                     return Err(Drop::NotMedia);
                 }

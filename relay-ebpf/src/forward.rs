@@ -1,6 +1,9 @@
 //! One packet in, one packet out: find the leg, check the source, rewrite, and name the device.
 
-use aya_ebpf::{bindings::xdp_action::XDP_DROP, helpers::bpf_get_smp_processor_id, programs::XdpContext};
+use core::arch::asm;
+
+use aya_ebpf::{bindings::xdp_action::XDP_DROP, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
+use relay_common::decide::{self, Found, Plane, Stray, Subject};
 use relay_common::event;
 use relay_common::leg::{self, Leg, LegKey, route, traffic_index};
 use relay_common::limits::{BUCKETS_PER_RECORD, LEGS_PER_BUCKET};
@@ -11,6 +14,47 @@ use relay_common::udp_frame::{Rewrite, UdpFrame};
 use relay_common::verdict::{Drop, Pass};
 
 use crate::{Verdict, learn, maps, notify, tap};
+use relay_common::frame::ethernet::{ETHERNET, Payload};
+use relay_common::frame::{Datagram, Ethernet, Ipv4Udp, Ipv6Udp};
+use relay_common::leg::{Route, route, traffic_index};
+use relay_common::punt as reasons;
+
+use crate::plane::{Maps, cpu};
+use crate::{Verdict, features, learn, maps, punt, rebuild, stray, tap};
+
+/// What ends the way of a packet that is not forwarded.
+enum End {
+    Pass(Pass),
+    Drop(Drop),
+}
+
+impl From<Drop> for End {
+    #[inline(always)]
+    fn from(reason: Drop) -> Self {
+        Self::Drop(reason)
+    }
+}
+
+/// The bytes of the frame; of one in several buffers, those of the first.
+#[inline(always)]
+pub(crate) fn packet(ctx: &XdpContext) -> Packet<'_> {
+    let (start, end): (*mut u8, *mut u8);
+    // Both are declared as 32 bits wide, and hold pointers once the verifier has rewritten the loads. A compiler that is
+    // free to choose may move them through half a register, and then they are pointers no more.
+    // SAFETY: `struct xdp_md` of linux/bpf.h begins with `data` and `data_end`.
+    unsafe {
+        asm!(
+            "{start} = *(u32 *)({ctx} + 0)",
+            "{end} = *(u32 *)({ctx} + 4)",
+            ctx = in(reg) ctx.ctx,
+            start = out(reg) start,
+            end = out(reg) end,
+            options(readonly, nostack)
+        );
+    }
+    // SAFETY: the kernel gives the program alone the bytes between `data` and `data_end` while it runs.
+    unsafe { Packet::from_range(start, end) }
+}
 
 /// Decides about one frame, and rewrites it if it is to be forwarded.
 #[inline(always)]
@@ -27,28 +71,40 @@ pub(crate) fn handle(ctx: &XdpContext) -> Verdict {
     match relay(ctx, &packet, &mut frame, index, leg) {
         Ok(action) => Verdict::Forward(action),
         Err(reason) => Verdict::Drop(index, reason),
+    let packet = packet(ctx);
+    match Ethernet::parse(&packet) {
+        Ok((ethernet, Payload::Ipv4, offset)) => datagram::<Ipv4Udp<'_>>(ctx, &packet, ethernet, offset),
+        Ok((ethernet, Payload::Ipv6, offset)) => datagram::<Ipv6Udp<'_>>(ctx, &packet, ethernet, offset),
+        Err(reason) => Verdict::Pass(reason),
     }
 }
 
-/// The leg that a frame is addressed to, and its index.
+/// A frame whose IP header starts at `offset`.
 #[inline(always)]
-fn find(key: LegKey) -> Option<(u32, *mut Leg)> {
-    let bucket = key.bucket(maps::bucket_mask());
-    let record = maps::LEG_BUCKETS.get(bucket / BUCKETS_PER_RECORD)?;
-    let mut index = *record.get((bucket % BUCKETS_PER_RECORD) as usize)?;
-    for _ in 0..LEGS_PER_BUCKET {
-        if index == 0 {
-            return None;
+fn datagram<'a, D: Readdressed<'a>>(
+    ctx: &'a XdpContext,
+    packet: &Packet<'a>,
+    ethernet: Ethernet<'a>,
+    offset: usize,
+) -> Verdict {
+    let datagram = match D::parse(packet, offset) {
+        Ok(datagram) => datagram,
+        Err(reason) => return Verdict::Pass(reason),
+    };
+    let found = match decide::find(&Maps, &datagram, packet, offset + D::HEADERS) {
+        Ok(found) => found,
+        Err(Stray::NoLeg) => return stray::decide::<D>(ctx, offset),
+        Err(Stray::Unknown(port)) => {
+            let subject = Subject::of(&datagram, packet, offset + D::HEADERS);
+            Maps.notify(event::UNKNOWN_SSRC, port, &subject);
+            return Verdict::Drop(port, Drop::UnknownSsrc);
         }
-        let leg = maps::LEGS.get_ptr_mut(index)?;
-        // SAFETY: a pointer that the map gave stays valid while the program runs; the user half writes `key` only
-        // while no bucket leads to the record.
-        if unsafe { (*leg).key } == key {
-            return Some((index, leg));
-        }
-        index = maps::ADMISSIONS.get(index)?.next;
+    };
+    match relay(ctx, packet, ethernet, datagram, offset, &found) {
+        Ok(action) => Verdict::Forward(action),
+        Err(End::Pass(reason)) => Verdict::Pass(reason),
+        Err(End::Drop(reason)) => Verdict::Drop(found.index, reason),
     }
-    None
 }
 
 /// Admits a packet of this leg, rewrites it and returns the action that sends it on.
@@ -78,32 +134,171 @@ fn relay(
     if hop_index == 0 {
         let has_stream = maps::ADMISSIONS.get(index).is_some_and(|rest| rest.flags & leg::HAS_STREAM != 0);
         return Err(if has_stream { Drop::RemoteUnknown } else { Drop::NoStream });
+fn relay<'a, D: Readdressed<'a>>(
+    ctx: &'a XdpContext,
+    packet: &Packet<'a>,
+    mut ethernet: Ethernet<'a>,
+    mut datagram: D,
+    offset: usize,
+    found: &Found,
+) -> Result<u32, End> {
+    let length = packet.length();
+    if let Err(reason) = datagram.check(length - offset) {
+        check_in_several_buffers(ctx, &datagram, offset, reason)?;
     }
-    let hop = maps::NEXT_HOPS.get(hop_index).ok_or(Drop::NextHopUnresolved)?;
-    if hop.state & next_hop::RESOLVED == 0 {
-        let refusal = hop.refusal();
-        if matches!(refusal, Drop::NextHopUnresolved) {
-            notify::send(event::NEXT_HOP_UNRESOLVED, index, frame, hop_index);
+    if !decide::is_admitted(&Maps, &datagram, found) {
+        learn::learn::<D>(ctx, found.index, offset)?;
+    }
+    let route = found.route();
+    let ip_length = datagram.ip_length();
+    if !route.is_plain()
+        && let Some(action) = before::<D>(ctx, found.index, route, offset, ip_length)?
+    {
+        return Ok(action);
+    }
+    let hop = match decide::next_hop(&Maps, found, route) {
+        // SAFETY: a pointer that the map gave stays valid while the program runs; each of its aligned words changes as a
+        // whole.
+        Ok(hop) => unsafe { &*hop },
+        Err(reason) => {
+            unresolved(packet, &datagram, offset, found, route, reason);
+            return Err(reason.into());
         }
-        return Err(refusal);
+    };
+    let to_v6 = route.has(route::TO_V6);
+    // From IPv4 to IPv6 a packet grows by as many bytes as its header does.
+    let grown = if to_v6 && !D::V6 { ip_length + 20 } else { ip_length };
+    if grown > hop.mtu {
+        return Err(if datagram.may_be_fragmented() {
+            End::Pass(Pass::NeedsFragments)
+        } else {
+            End::Drop(Drop::TooBig)
+        });
     }
-    if frame.ip_length() > hop.mtu {
-        return Err(Drop::TooBig);
+    if to_v6 && !datagram.has_checksum() {
+        return Err(End::Pass(Pass::NoChecksum));
     }
     // Chooses the device; the frame itself is taken from the program when it has ended.
     let action = maps::DEVICES.redirect(hop.device, u64::from(XDP_DROP)).map_err(|_| Drop::NoDevice)?;
-    // SAFETY: takes no argument and only names the CPU that we run on.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    if let Some(traffic) = maps::TRAFFIC.get_ptr_mut(traffic_index(cpu, maps::leg_slots(), index)) {
+    if !route.is_plain() {
+        rewrite_media::<D>(ctx, found.index, route, offset);
+    }
+    let plain_link = offset == ETHERNET && hop.tags[0].wire() == 0;
+    if plain_link && to_v6 == D::V6 {
+        datagram.readdress(found)?;
+        ethernet.set_macs(&hop.macs);
+    } else {
+        rebuild::rebuild::<D>(ctx, found.index, offset, route.index())?;
+    }
+    if let Some(traffic) = maps::TRAFFIC.get_ptr_mut(traffic_index(cpu(), maps::leg_slots(), found.index)) {
         // SAFETY: this CPU's own record; the program is not preempted by itself on one CPU.
         unsafe {
             (*traffic).packets += 1;
-            (*traffic).bytes += packet.length() as u64;
+            (*traffic).bytes += length as u64;
         }
     }
     frame.rewrite(&Rewrite { macs: hop.macs, origin, destination });
     if route.has(route::TAPPED_OUT) {
         tap::copy(ctx, index, Direction::Out);
+        tap::copy(ctx, found.index, Direction::Out);
     }
     Ok(action)
+}
+
+/// What legs with more than a plain rewrite do before a packet is sent on; the action, if it goes to user space instead.
+#[inline(always)]
+fn before<'a, D: Datagram<'a>>(
+    ctx: &'a XdpContext,
+    index: u32,
+    route: Route,
+    offset: usize,
+    ip_length: u32,
+) -> Result<Option<u32>, End> {
+    if route.has(route::TAPPED_IN) {
+        tap::copy(ctx, index, Direction::In);
+    }
+    if route.has(route::POLICED) {
+        features::police(index, ip_length)?;
+    }
+    let payload = offset + D::HEADERS;
+    let reason = if route.has(route::PUNTED) {
+        reasons::EVERY_PACKET
+    } else if route.has(route::RTCP_PUNTED) && features::is_rtcp(ctx, payload) {
+        reasons::RTCP
+    } else {
+        if route.has(route::MEASURED) {
+            features::measure(ctx, index, payload);
+        }
+        return Ok(None);
+    };
+    let generation = maps::ADMISSIONS.get(index).map_or(0, |admission| admission.generation);
+    punt::punt(ctx, index, generation, reason).map(Some).map_err(End::Pass)
+}
+
+/// Retags the media of a leg.
+#[inline(always)]
+fn rewrite_media<'a, D: Datagram<'a>>(ctx: &'a XdpContext, index: u32, route: Route, offset: usize) {
+    if route.has(route::RETAGGED) {
+        features::retag::<D>(ctx, index, offset);
+    }
+}
+
+/// A jumbo frame may lie in several buffers, of which only the first is seen here.
+#[inline(always)]
+fn check_in_several_buffers<'a, D: Datagram<'a>>(
+    ctx: &XdpContext,
+    datagram: &D,
+    offset: usize,
+    reason: Drop,
+) -> Result<(), Drop> {
+    if reason as u32 != Drop::LengthMismatch as u32 {
+        return Err(reason);
+    }
+    // SAFETY: takes the kernel's context and only reads a length.
+    let whole = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize;
+    if whole < offset { Err(reason) } else { datagram.check(whole - offset) }
+}
+
+/// Asks for a neighbour that is not known.
+#[inline(always)]
+fn unresolved<'a, D: Datagram<'a>>(
+    packet: &Packet<'_>,
+    datagram: &D,
+    offset: usize,
+    found: &Found,
+    route: Route,
+    reason: Drop,
+) {
+    if reason as u32 == Drop::NextHopUnresolved as u32 {
+        let subject = Subject::of(datagram, packet, offset + D::HEADERS);
+        let subject = Subject { next_hop: route.index(), ..subject };
+        Maps.notify(event::NEXT_HOP_UNRESOLVED, found.index, &subject);
+    }
+}
+
+/// A datagram that takes new addresses of its own version of IP.
+trait Readdressed<'a>: Datagram<'a> {
+    /// Gives it the addresses of its leg's destination.
+    fn readdress(&mut self, found: &Found) -> Result<(), Drop>;
+}
+
+impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
+    #[inline(always)]
+    fn readdress(&mut self, found: &Found) -> Result<(), Drop> {
+        let destination = found.destination();
+        Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports);
+        Ok(())
+    }
+}
+
+impl<'a> Readdressed<'a> for Ipv6Udp<'a> {
+    #[inline(always)]
+    fn readdress(&mut self, found: &Found) -> Result<(), Drop> {
+        let addresses = Maps.addresses6(found.index).ok_or(Drop::RemoteUnknown)?;
+        // SAFETY: a pointer that the map gave stays valid while the program runs; a packet that sees half of a new
+        // address goes astray, once.
+        let addresses = unsafe { &*addresses };
+        Ipv6Udp::readdress(self, &addresses.origin, &addresses.destination, found.destination().ports);
+        Ok(())
+    }
 }

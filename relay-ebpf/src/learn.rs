@@ -1,53 +1,19 @@
-//! Source policy: what happens to a packet whose source is not the admitted one.
+//! Packets whose source is not the admitted one, out of the fast path's registers: this runs once in the life of most legs.
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg};
-
-use relay_common::event;
-use relay_common::leg::{self, Leg, Source};
-use relay_common::media::Media;
-use relay_common::packet::Packet;
-use relay_common::udp_frame::{HEADERS, UdpFrame};
+use aya_ebpf::programs::XdpContext;
+use relay_common::decide::{self, Found};
+use relay_common::frame::Datagram;
 use relay_common::verdict::Drop;
 
-use crate::{maps, notify};
+use crate::forward::packet;
+use crate::plane::Maps;
 
-/// Admits the packet if its leg is still learning and the packet looks right; from then on its source is the only
-/// one. The packet itself goes on: not one waits for user space.
-///
-/// Kept out of the fast path's registers: this runs once in the life of most legs.
+/// See `decide::learn`. `offset` is where the IP header starts.
 #[inline(never)]
-pub(crate) fn admit(
-    packet: &Packet<'_>,
-    frame: &UdpFrame<'_>,
-    index: u32,
-    leg: *mut Leg,
-    admitted: u64,
-) -> Result<(), Drop> {
-    if admitted != Source::NONE.word() {
-        notify::send(event::SOURCE_REFUSED, index, frame, 0);
+pub(crate) fn learn<'a, D: Datagram<'a>>(ctx: &'a XdpContext, index: u32, offset: usize) -> Result<(), Drop> {
+    let packet = packet(ctx);
+    let (Ok(datagram), Some(found)) = (D::parse(&packet, offset), Found::at(&Maps, index)) else {
         return Err(Drop::SourceMismatch);
-    }
-    let admission = maps::ADMISSIONS.get(index).ok_or(Drop::SourceMismatch)?;
-    if admission.flags & leg::ADDRESS_TOLD != 0 && frame.source_address() != admission.address {
-        notify::send(event::SOURCE_REFUSED, index, frame, 0);
-        return Err(Drop::SourceMismatch);
-    }
-    Media::at(packet, HEADERS).ok_or(Drop::NotMedia)?.admit(admission)?;
-
-    let mine = frame.source().word();
-    // The target has the instruction, but `core` does not offer it there as `AtomicU64::compare_exchange`.
-    // SAFETY: `source` is an aligned word of a map record, and every writer treats it as an atomic.
-    let (winner, exchanged) = unsafe {
-        atomic_cxchg::<u64, { AtomicOrdering::Relaxed }, { AtomicOrdering::Relaxed }>(
-            &raw mut (*leg).source,
-            Source::NONE.word(),
-            mine,
-        )
     };
-    if exchanged {
-        notify::send(event::SOURCE_LEARNED, index, frame, 0);
-    } else if winner != mine {
-        return Err(Drop::SourceMismatch);
-    }
-    Ok(())
+    decide::learn(&Maps, &datagram, &packet, offset + D::HEADERS, &found)
 }

@@ -1,17 +1,20 @@
 //! Culvert's XDP program: this file maps results to XDP actions and nothing else.
 #![no_std]
 #![no_main]
-#![expect(internal_features, reason = "compare-and-exchange: see learn.rs")]
-#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "compare-and-exchange: see plane.rs")]
+#![feature(core_intrinsics, asm_experimental_arch)]
 
 mod count;
+mod features;
 mod forward;
 mod learn;
 mod maps;
 mod notify;
-#[allow(dead_code, reason = "called where routes say PUNTED and RTCP_PUNTED")]
+mod plane;
 mod punt;
 mod refused;
+mod rebuild;
+mod stray;
 mod tap;
 
 use aya_ebpf::{
