@@ -5,19 +5,13 @@ use core::arch::asm;
 use aya_ebpf::{bindings::xdp_action::XDP_DROP, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
 use relay_common::decide::{self, Found, Plane, Stray, Subject};
 use relay_common::event;
-use relay_common::leg::{self, Leg, LegKey, route, traffic_index};
-use relay_common::limits::{BUCKETS_PER_RECORD, LEGS_PER_BUCKET};
-use relay_common::next_hop;
-use relay_common::packet::Packet;
-use relay_common::tap::Direction;
-use relay_common::udp_frame::{Rewrite, UdpFrame};
-use relay_common::verdict::{Drop, Pass};
-
-use crate::{Verdict, learn, maps, notify, tap};
 use relay_common::frame::ethernet::{ETHERNET, Payload};
 use relay_common::frame::{Datagram, Ethernet, Ipv4Udp, Ipv6Udp};
 use relay_common::leg::{Route, route, traffic_index};
+use relay_common::packet::Packet;
 use relay_common::punt as reasons;
+use relay_common::tap::Direction;
+use relay_common::verdict::{Drop, Pass};
 
 use crate::plane::{Maps, cpu};
 use crate::{Verdict, features, learn, maps, punt, rebuild, stray, tap};
@@ -59,18 +53,6 @@ pub(crate) fn packet(ctx: &XdpContext) -> Packet<'_> {
 /// Decides about one frame, and rewrites it if it is to be forwarded.
 #[inline(always)]
 pub(crate) fn handle(ctx: &XdpContext) -> Verdict {
-    // SAFETY: the kernel gives the program alone the bytes between `data` and `data_end` while it runs.
-    let packet = unsafe { Packet::from_range(ctx.data() as *mut u8, ctx.data_end() as *mut u8) };
-    let mut frame = match UdpFrame::parse(&packet) {
-        Ok(frame) => frame,
-        Err(reason) => return Verdict::Pass(reason),
-    };
-    let Some((index, leg)) = find(frame.leg_key()) else {
-        return Verdict::Pass(Pass::NoLeg);
-    };
-    match relay(ctx, &packet, &mut frame, index, leg) {
-        Ok(action) => Verdict::Forward(action),
-        Err(reason) => Verdict::Drop(index, reason),
     let packet = packet(ctx);
     match Ethernet::parse(&packet) {
         Ok((ethernet, Payload::Ipv4, offset)) => datagram::<Ipv4Udp<'_>>(ctx, &packet, ethernet, offset),
@@ -109,31 +91,6 @@ fn datagram<'a, D: Readdressed<'a>>(
 
 /// Admits a packet of this leg, rewrites it and returns the action that sends it on.
 #[inline(always)]
-fn relay(
-    ctx: &XdpContext,
-    packet: &Packet<'_>,
-    frame: &mut UdpFrame<'_>,
-    index: u32,
-    leg: *mut Leg,
-) -> Result<u32, Drop> {
-    frame.check(packet.length())?;
-
-    // SAFETY: as in `find`; the kernel half and the user half change this aligned word only as a whole.
-    let admitted = unsafe { (*leg).source };
-    if admitted != frame.source().word() {
-        learn::admit(packet, frame, index, leg, admitted)?;
-    }
-
-    // SAFETY: as in `find`. The user half changes each of these aligned words as a whole; a packet that sees an old
-    // and a new word side by side is sent to a next hop that was right an instant ago.
-    let (route, origin, destination) = unsafe { ((*leg).route, (*leg).origin, (*leg).destination) };
-    let hop_index = route.index();
-    if route.has(route::TAPPED_IN) {
-        tap::copy(ctx, index, Direction::In);
-    }
-    if hop_index == 0 {
-        let has_stream = maps::ADMISSIONS.get(index).is_some_and(|rest| rest.flags & leg::HAS_STREAM != 0);
-        return Err(if has_stream { Drop::RemoteUnknown } else { Drop::NoStream });
 fn relay<'a, D: Readdressed<'a>>(
     ctx: &'a XdpContext,
     packet: &Packet<'a>,
@@ -197,9 +154,7 @@ fn relay<'a, D: Readdressed<'a>>(
             (*traffic).bytes += length as u64;
         }
     }
-    frame.rewrite(&Rewrite { macs: hop.macs, origin, destination });
     if route.has(route::TAPPED_OUT) {
-        tap::copy(ctx, index, Direction::Out);
         tap::copy(ctx, found.index, Direction::Out);
     }
     Ok(action)

@@ -12,8 +12,8 @@ mod maps;
 mod notify;
 mod plane;
 mod punt;
-mod refused;
 mod rebuild;
+mod refused;
 mod stray;
 mod tap;
 
