@@ -36,16 +36,39 @@ impl fmt::Display for Mode {
     }
 }
 
+/// Whether an interface can be used now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterfaceState {
+    /// It is up and has a carrier.
+    Up,
+    /// It is down, or has no carrier: packets towards it are dropped and counted.
+    Down,
+    /// It was deleted. When one of its name is there again, the program is attached to that.
+    Gone,
+}
+
+impl fmt::Display for InterfaceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Gone => "gone",
+        })
+    }
+}
+
 /// An interface that the program runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachedInterface {
-    /// Its name when the program was attached.
+    /// Its name now, or the last that it had.
     pub name: String,
-    /// Its index.
+    /// Its index now, or the last that it had.
     pub index: u32,
+    /// Whether it can be used now.
+    pub state: InterfaceState,
     /// The mode that runs.
     pub mode: Mode,
-    /// Why this mode runs, in one sentence.
+    /// Why this mode runs, in one sentence; or why none does.
     pub reason: String,
 }
 
@@ -96,7 +119,10 @@ pub(crate) fn attach(
     choice: ModeChoice,
 ) -> Result<AttachedInterface, AttachError> {
     let index = index_of(name)?;
-    let attached = |mode, reason: String| AttachedInterface { name: name.to_owned(), index, mode, reason };
+    let attached = |mode, reason: String| {
+        let state = InterfaceState::Up;
+        AttachedInterface { name: name.to_owned(), index, state, mode, reason }
+    };
     if choice == ModeChoice::Generic {
         program.attach_to_if_index(index, XdpMode::Skb).map_err(|error| explain(name, error))?;
         return Ok(attached(Mode::Generic, "the configuration asks for generic mode".into()));

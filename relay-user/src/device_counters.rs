@@ -22,7 +22,7 @@ const TRACEPOINTS: [(&str, &str); 2] =
 /// really left are the difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceCounters {
-    /// Name of the interface when the relay started.
+    /// Name of the interface when the program was attached.
     pub name: String,
     /// Its index.
     pub index: u32,
@@ -46,6 +46,8 @@ struct Device {
     index: u32,
     refused: DeviceKey,
     unsent: SlotKey,
+    /// What devices that had this slot before refused.
+    refused_before: u64,
 }
 
 /// Why refused frames are not counted. Everything else works.
@@ -100,18 +102,30 @@ impl DeviceDrops {
         })
     }
 
-    /// Counts for the device in this slot of the device map from now on, or goes on. Works in the network namespace of
-    /// the calling thread.
+    /// Counts for the device in this slot of the device map from now on, or goes on: a device that was deleted and made
+    /// again goes on with what was counted. Works in the network namespace of the calling thread.
     pub(crate) fn watch(&mut self, slot: u32, interface: &AttachedInterface) -> io::Result<()> {
         let device = Device {
             name: interface.name.clone(),
             index: interface.index,
             refused: DeviceKey::new(namespace()?, interface.index),
             unsent: SlotKey { map: self.map, slot },
+            refused_before: 0,
         };
         start(&mut self.refused, device.refused)?;
         start(&mut self.unsent, device.unsent)?;
-        self.devices.push(device);
+        match self.devices.iter_mut().find(|old| old.unsent.slot == slot) {
+            None => self.devices.push(device),
+            Some(old) if old.refused == device.refused => {
+                *old = Device { refused_before: old.refused_before, ..device }
+            }
+            Some(old) => {
+                let refused = self.refused.get(&old.refused, 0).unwrap_or_default();
+                // The old device is gone; should its entry stay, it only costs its bytes.
+                let _ = self.refused.remove(&old.refused);
+                *old = Device { refused_before: old.refused_before + refused, ..device };
+            }
+        }
         Ok(())
     }
 
@@ -120,7 +134,7 @@ impl DeviceDrops {
         let counters = |device: &Device| DeviceCounters {
             name: device.name.clone(),
             index: device.index,
-            refused: self.refused.get(&device.refused, 0).unwrap_or_default(),
+            refused: device.refused_before + self.refused.get(&device.refused, 0).unwrap_or_default(),
             unsent: self.unsent.get(&device.unsent, 0).unwrap_or_default(),
         };
         self.devices.iter().map(counters).collect()

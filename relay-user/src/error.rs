@@ -74,9 +74,48 @@ pub enum RouteError {
         /// The device.
         interface: String,
     },
-    /// IPv6 is not forwarded.
-    #[error("{destination} is an IPv6 address: media is relayed over IPv4 only")]
-    NotIpv4 {
+    /// The device that the route leaves by is down or has no carrier.
+    #[error(
+        "the route to {destination} leaves by `{interface}`, which is down or has no carrier (`ip link show {interface}`)"
+    )]
+    Down {
+        /// Where to.
+        destination: IpAddr,
+        /// The device.
+        interface: String,
+    },
+    /// The neighbour that packets would be sent through does not answer.
+    #[error(
+        "nobody answers for {neighbour} on `{interface}`, and the kernel has given up asking (`ip neigh show {neighbour}`): \
+         is it there, and is its address right?"
+    )]
+    Silent {
+        /// The neighbour: the destination itself, or the router towards it.
+        neighbour: IpAddr,
+        /// The device.
+        interface: String,
+    },
+    /// The destination is a broadcast, multicast or anycast address here.
+    #[error(
+        "{destination} is a broadcast, multicast or anycast address on this network; media needs the address of one machine"
+    )]
+    NotUnicast {
+        /// Where to.
+        destination: IpAddr,
+    },
+    /// The local address of a leg that sends is not ours.
+    #[error(
+        "{address} is no address of this machine, so nothing can be sent from it (`ip address` lists those that are)"
+    )]
+    NotOurs {
+        /// The address.
+        address: IpAddr,
+    },
+    /// More VLAN tags than a frame carries.
+    #[error(
+        "frames to {destination} would carry more than two VLAN tags: those of the devices that the route leaves by count too"
+    )]
+    TooManyTags {
         /// Where to.
         destination: IpAddr,
     },

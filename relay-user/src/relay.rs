@@ -1,29 +1,29 @@
 //! The handle of the data plane: start, install, change, remove, read.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
 use aya::util::nr_cpus;
-use relay_common::limits::DEVICES;
 use relay_common::verdict::Pass;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
 use crate::LoadError;
-use crate::attach::{self, AttachedInterface, ModeChoice};
+use crate::attach::{AttachedInterface, ModeChoice};
 use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
 use crate::error::{InstallError, RouteError, StartError};
 use crate::event::Event;
+use crate::interfaces::{Devices, Interfaces};
 use crate::kernel::Kernel;
-use crate::leg::LegId;
+use crate::leg::{LegId, LegSpec};
 use crate::leg_table::LegTable;
-use crate::netlink::{Connection, Netlink};
+use crate::netlink::{Connection, Netlink, Queries};
 use crate::next_hops::NextHops;
 use crate::plan::{self, Checked, Plan};
+use crate::routes::{Routes, Target};
 use crate::shared::Shared;
 use crate::state::{Prepared, State};
 use crate::statistics::LegStatistics;
@@ -99,21 +99,15 @@ impl Relay {
     /// # Errors
     /// See [`StartError`]; nothing stays attached then.
     pub async fn start(options: &Options) -> Result<Self, StartError> {
-        if options.interfaces.is_empty() {
-            return Err(StartError::NoInterface);
-        }
-        if options.interfaces.len() > DEVICES as usize {
-            return Err(StartError::TooManyInterfaces { found: options.interfaces.len(), most: DEVICES });
-        }
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).ok_or(StartError::Cpus)?;
         let kernel = Kernel::load(options.legs, cpus)?;
         let Kernel {
-            mut program,
+            program,
             next_hops,
             passed,
-            mut devices,
-            mut device_slots,
-            mut device_drops,
+            devices,
+            device_slots,
+            device_drops,
             events,
             taps,
             tapped,
@@ -126,42 +120,21 @@ impl Relay {
         let links = netlink.links().await.map_err(StartError::Netlink)?;
         let neighbours = netlink.neighbours().await.map_err(StartError::Netlink)?;
 
-        let mut interfaces = Vec::with_capacity(options.interfaces.len());
-        let mut slots = HashMap::new();
-        for (slot, name) in (0..DEVICES).zip(&options.interfaces) {
-            let interface = attach::attach(program.xdp()?, name, options.mode)?;
-            if !links.iter().any(|link| link.index == interface.index && link.ethernet) {
-                return Err(StartError::NotEthernet(name.clone()));
-            }
-            devices
-                .set(slot, interface.index, None, 0)
-                .map_err(|error| StartError::Device(name.clone(), error.into()))?;
-            device_slots
-                .insert(interface.index, slot, 0)
-                .map_err(|error| StartError::Device(name.clone(), error.into()))?;
-            device_drops
-                .watch(slot, &interface)
-                .map_err(|error| StartError::Device(name.clone(), error.into()))?;
-            slots.insert(interface.index, slot);
-            interfaces.push(interface);
-        }
-        let mut hops = NextHops::new(next_hops, slots);
-        for link in links {
-            hops.link_changed(link);
-        }
-        for neighbour in &neighbours {
-            hops.neighbour_changed(neighbour);
-        }
+        let queries = Queries::open().map_err(StartError::Netlink)?;
+        let devices = Devices { map: devices, slots: device_slots, drops: device_drops };
+        let interfaces = Interfaces::attach(program, devices, &options.interfaces, options.mode, &links)?;
+        let mut hops = NextHops::new(next_hops, interfaces.slots());
+        hops.read_anew(links, &neighbours);
         let state = State::new(table, counters, hops, options.legs);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
-            program: Mutex::new(program),
+            interfaces: Mutex::new(interfaces),
+            routes: Mutex::new(Routes::new(queries)),
             passed,
-            device_drops,
             netlink,
             events: broadcast::Sender::new(EVENTS),
             resolved: Notify::new(),
-            interfaces,
+            reroute: Notify::new(),
             taps: Taps::new(tapped),
         });
         let mut tasks = watch::start(&shared, changes, events).map_err(StartError::Netlink)?;
@@ -169,9 +142,9 @@ impl Relay {
         Ok(Self { shared, _tasks: Arc::new(Tasks { tasks, _connection: connection }) })
     }
 
-    /// The interfaces that the program runs on, and in which mode.
-    pub fn interfaces(&self) -> &[AttachedInterface] {
-        &self.shared.interfaces
+    /// The interfaces that were asked for, as they are now, and in which mode the program runs on them.
+    pub fn interfaces(&self) -> Vec<AttachedInterface> {
+        self.shared.interfaces().report()
     }
 
     /// Installs the legs and streams of a plan, all or none. When it returns, the kernel forwards. The identifiers
@@ -183,25 +156,20 @@ impl Relay {
         let Checked { egress, sends } = plan::check(plan)?;
         let families = plan.legs.iter().flat_map(|leg| [Some(leg.local), leg.remote]).flatten();
         if let Some(address) = families.into_iter().find(SocketAddr::is_ipv6) {
-            return Err(RouteError::NotIpv4 { destination: address.ip() }.into());
+            let problem = "media is relayed over IPv4 only";
+            return Err(InstallError::Address { address, role: "address", problem });
         }
-        let mut hops = vec![None; plan.legs.len()];
-        for (at, leg) in plan.legs.iter().enumerate() {
-            let Some(remote) = leg.remote.filter(|remote| sends[at] && remote.port() != 0) else {
-                continue;
-            };
-            match self.shared.next_hop(remote, leg.local).await {
-                Ok(hop) => hops[at] = Some(hop),
-                Err(error) => {
-                    self.release(&hops);
-                    return Err(error);
-                }
-            }
-        }
-        let prepared = plan.legs.iter().cloned().zip(egress).zip(&hops);
+        let target = |(leg, sends): (&LegSpec, bool)| {
+            let remote = leg.remote.filter(|remote| sends && remote.port() != 0)?;
+            Some(Target { remote, local: leg.local, tags: leg.vlan })
+        };
+        let targets: Vec<Option<Target>> = plan.legs.iter().zip(sends).map(target).collect();
+        let hops = self.shared.next_hops(&targets).await?;
+        let prepared = plan.legs.iter().cloned().zip(egress).zip(hops.hops());
         let prepared = prepared.map(|((spec, egress), hop)| Prepared { spec, hop: *hop, egress }).collect();
-        let installed = self.shared.state().install(prepared, Instant::now());
-        installed.inspect_err(|_| self.release(&hops))
+        let installed = self.shared.state().install(prepared, Instant::now())?;
+        hops.keep();
+        Ok(installed)
     }
 
     /// Removes legs and every stream from or to them. Returns what was counted, in the order of `legs`; legs that are
@@ -225,7 +193,6 @@ impl Relay {
     pub async fn set_remote(&self, leg: LegId, remote: Option<SocketAddr>) -> Result<(), InstallError> {
         let (local, sends) = self.shared.state().local(leg).ok_or(InstallError::Gone)?;
         let mut told = None;
-        let mut hop = None;
         if let Some(remote) = remote {
             plan::check_remote(remote)?;
             plan::check_family(local, remote)?;
@@ -233,13 +200,16 @@ impl Relay {
                 SocketAddr::V4(remote) if remote.port() != 0 => Some(remote),
                 _ => None,
             };
-            if sends && told.is_some() {
-                hop = Some(self.shared.next_hop(remote, local).await?);
-            }
         }
+        let tags = self.shared.state().tags(leg);
+        let target = told.filter(|_| sends).map(|remote| Target { remote: remote.into(), local, tags });
+        let hops = self.shared.next_hops(&[target]).await?;
+        let hop = hops.hops().iter().copied().flatten().next();
         let mut state = self.shared.state();
         state.tell_remote(leg, remote);
         state.move_remote(leg, told, hop);
+        drop(state);
+        hops.keep();
         Ok(())
     }
 
@@ -274,7 +244,7 @@ impl Relay {
     /// What the devices did not take of the packets that are counted as forwarded, for each interface: forwarded less
     /// these is what left. Always 0 in generic mode, where the kernel does not tell.
     pub fn device_counters(&self) -> Vec<DeviceCounters> {
-        self.shared.device_drops.read()
+        self.shared.interfaces().drops()
     }
 
     /// Legs that are installed, and legs that still fit.
@@ -292,18 +262,15 @@ impl Relay {
     /// # Errors
     /// See [`RouteError`].
     pub async fn route(&self, destination: IpAddr) -> Result<Route, RouteError> {
-        let IpAddr::V4(address) = destination else {
-            return Err(RouteError::NotIpv4 { destination });
-        };
-        let route = self.shared.kernel_route(address, None).await?;
+        let route = self.shared.routes().to(destination)?;
         let none = |problem| RouteError::None { destination, source: std::io::Error::other(problem) };
         let state = self.shared.state();
-        let interface = state.next_hops.interface_name(route.interface).unwrap_or_default();
+        let interface = state.next_hops.interface_name(route.interface).map(str::to_owned);
         Ok(Route {
-            interface: interface.to_owned(),
+            interface: interface.unwrap_or_default(),
             interface_index: route.interface,
-            source: route.source.map(IpAddr::V4).ok_or_else(|| none("its interface has no address"))?,
-            gateway: route.gateway.map(IpAddr::V4),
+            source: route.source.ok_or_else(|| none("its interface has no address"))?,
+            gateway: route.gateway,
         })
     }
 
@@ -313,7 +280,7 @@ impl Relay {
     /// # Errors
     /// The kernel refused the run; a frame shorter than an Ethernet header, for one.
     pub fn try_frame(&self, frame: &[u8], repeat: u32) -> Result<Trial, LoadError> {
-        let mut program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut interfaces = self.shared.interfaces();
         let mut out = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),
@@ -321,16 +288,10 @@ impl Relay {
             repeat,
             ..TestRunOptions::default()
         };
-        let result = program.xdp()?.test_run(options).map_err(|error| LoadError::Refused(error.into()))?;
+        let result =
+            interfaces.program.xdp()?.test_run(options).map_err(|error| LoadError::Refused(error.into()))?;
         let length = usize::try_from(result.data_size_out).unwrap_or(out.len());
         out.truncate(length);
         Ok(Trial { action: result.return_value, frame: out, duration: result.duration })
-    }
-
-    fn release(&self, hops: &[Option<u32>]) {
-        let mut state = self.shared.state();
-        for hop in hops.iter().flatten() {
-            state.next_hops.release(*hop);
-        }
     }
 }

@@ -17,7 +17,9 @@ use crate::error::InstallError;
 use crate::leg::{LegId, LegSpec, MediaKind, SourcePolicy};
 use crate::leg_table::{LegTable, TableError};
 use crate::next_hops::NextHops;
+use crate::routes::Target;
 use crate::statistics::{LegStatistics, Path, PathCounts};
+use crate::vlan::Tags;
 
 /// Drops after which the packet's source still counts as alive: it was admitted first.
 const ADMITTED: [Drop; 6] = [
@@ -43,6 +45,13 @@ pub(crate) struct Installed {
     /// The legs whose packets leave here.
     ingress: Vec<LegId>,
     seen: (u64, Instant),
+}
+
+/// A leg that sends: where to, and its next hop now.
+pub(crate) struct Sender {
+    pub(crate) leg: LegId,
+    pub(crate) target: Target,
+    pub(crate) hop: Option<u32>,
 }
 
 /// One leg of a plan that passed every check, with the next hop that was acquired for it.
@@ -188,12 +197,12 @@ impl State {
     }
 
     /// Changes the next hop towards the remote side of a leg, unless that moved meanwhile.
-    pub(crate) fn change_hop(&mut self, id: LegId, remote: SocketAddrV4, hop: Option<u32>) {
-        let current = self.installed.get(&id).is_some_and(|leg| leg.remote == Some(remote));
-        if current {
-            self.move_remote(id, Some(remote), hop);
-        } else if let Some(hop) = hop {
-            self.next_hops.release(hop);
+    pub(crate) fn change_hop(&mut self, id: LegId, remote: SocketAddr, hop: u32) {
+        match self.installed.get(&id).and_then(|leg| leg.remote) {
+            Some(current) if SocketAddr::V4(current) == remote => {
+                self.move_remote(id, Some(current), Some(hop));
+            }
+            _ => self.next_hops.release(hop),
         }
     }
 
@@ -282,12 +291,19 @@ impl State {
         (leg.remote != Some(source)).then_some(source)
     }
 
-    /// Every leg that sends: its local address, its remote side, and its next hop now.
-    pub(crate) fn senders(&self) -> Vec<(LegId, SocketAddrV4, SocketAddrV4, Option<u32>)> {
+    /// Every leg that sends somewhere.
+    pub(crate) fn senders(&self) -> Vec<Sender> {
         let sender = |(id, leg): (&LegId, &Installed)| {
-            (!leg.ingress.is_empty()).then_some((*id, v4(leg.spec.local)?, leg.remote?, leg.hop))
+            let remote = leg.remote.filter(|_| !leg.ingress.is_empty())?;
+            let target = Target { remote: remote.into(), local: leg.spec.local, tags: leg.spec.vlan };
+            Some(Sender { leg: *id, target, hop: leg.hop })
         };
         self.installed.iter().filter_map(sender).collect()
+    }
+
+    /// Tags of the frames that a leg sends.
+    pub(crate) fn tags(&self, id: LegId) -> Tags {
+        self.installed.get(&id).map_or(Tags::NONE, |leg| leg.spec.vlan)
     }
 
     /// Local address of a leg, and whether anything is sent from it.

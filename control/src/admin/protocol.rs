@@ -69,6 +69,8 @@ pub struct Relay {
 pub struct Interface {
     /// Its name.
     pub name: String,
+    /// `up`, `down` (or without carrier), or `gone`: deleted, and attached to again when it is back.
+    pub state: String,
     /// `native` or `generic`.
     pub mode: String,
     /// Why it runs in this mode.

@@ -88,9 +88,13 @@ fn relay(status: &Status) -> String {
     let rows: Vec<_> = relay
         .interfaces
         .iter()
-        .map(|interface| vec![interface.name.clone(), interface.mode.clone(), interface.reason.clone()])
+        .map(|interface| {
+            [&interface.name, &interface.state, &interface.mode, &interface.reason]
+                .map(String::clone)
+                .to_vec()
+        })
         .collect();
-    let mut text = render(&["interface", "XDP mode", "why"], &rows);
+    let mut text = render(&["interface", "state", "XDP mode", "why"], &rows);
     let pairs = &relay.port_pairs;
     text.push_str(&format!(
         "\nmedia port pairs: {} in use, {} resting, {} free\n",

@@ -71,6 +71,7 @@ fn relay(plane: &Plane) -> Relay {
             .iter()
             .map(|interface| Interface {
                 name: interface.name.clone(),
+                state: interface.state.to_string(),
                 mode: interface.mode.to_string(),
                 reason: interface.reason.clone(),
             })

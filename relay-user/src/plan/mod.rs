@@ -12,7 +12,7 @@ use crate::leg::{LegSpec, MediaKind, RtcpMode, SHORTEST_RELEARN, Sharing, Source
 use crate::retag::Continuity;
 use crate::vlan::Tag;
 
-pub(crate) use address::{check_address, check_remote};
+pub(crate) use address::{check_address, check_remote, scope};
 
 /// A direction of media: what arrives on one leg leaves by another. Indexes are into [`Plan::legs`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +135,11 @@ pub(crate) fn check_family(local: SocketAddr, remote: SocketAddr) -> Result<(), 
     if local.is_ipv4() != remote.is_ipv4() {
         let problem =
             "its local address is of the other family; give the other side's leg that family instead";
+        return Err(InstallError::Address { address: remote, role: "remote address", problem });
+    }
+    if scope(local) != 0 && scope(local) != scope(remote) {
+        let problem =
+            "its local address is link-local, and reaches link-local addresses of its own interface only";
         return Err(InstallError::Address { address: remote, role: "remote address", problem });
     }
     if local == remote {

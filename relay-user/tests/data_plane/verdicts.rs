@@ -408,13 +408,13 @@ fn a_removed_device_is_no_way_out() {
     let bench = pinned_call();
     bench.topology.relay.ip(&["link", "delete", Topology::VIEWER.device]).unwrap();
     for _ in 0..100 {
-        if bench.counted("next_hop_unresolved") > 0 {
+        if bench.counted("no_route") > 0 {
             break;
         }
         thread::sleep(Duration::from_millis(10));
         assert_eq!(bench.try_bytes(&Frame::new().bytes()).action, DROP);
     }
-    bench.assert_drops(&Frame::new().bytes(), "next_hop_unresolved");
+    bench.assert_drops(&Frame::new().bytes(), "no_route");
 }
 
 #[test]

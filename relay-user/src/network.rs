@@ -1,0 +1,151 @@
+//! The task that follows the network while media runs: links, addresses, neighbours and routes.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{self, Instant, MissedTickBehavior};
+
+use crate::netlink::Change;
+use crate::next_hops::{NOWHERE, Via};
+use crate::resolve::{AT_ONCE, acquire};
+use crate::routes::Target;
+use crate::shared::Shared;
+use crate::state::{Sender, State};
+
+/// Routes usually change in bundles: this long after the first, all are looked at together.
+const ROUTES_SETTLE: Duration = Duration::from_millis(50);
+
+/// How often the network is read anew, in case that changes came faster than they could be read.
+const READ_AGAIN: Duration = Duration::from_secs(15);
+
+/// Applies changes of links, addresses, neighbours and routes. The regular reading happens here too, so that what it
+/// finds is never applied over a change that is newer: such a change still waits in the queue.
+pub(crate) async fn follow(shared: Arc<Shared>, mut changes: mpsc::Receiver<Change>) {
+    let mut regular = time::interval_at(Instant::now() + READ_AGAIN, READ_AGAIN);
+    regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut settled: Option<Instant> = None;
+    let mut deaf = false;
+    loop {
+        let wait_for_routes = time::sleep_until(settled.unwrap_or_else(Instant::now));
+        let change = tokio::select! {
+            change = changes.recv(), if !deaf => change,
+            () = wait_for_routes, if settled.is_some() => {
+                settled = None;
+                reroute(&shared).await;
+                continue;
+            }
+            () = shared.reroute.notified() => {
+                settled.get_or_insert_with(|| Instant::now() + ROUTES_SETTLE);
+                continue;
+            }
+            _ = regular.tick() => {
+                read_anew(&shared).await;
+                reroute(&shared).await;
+                continue;
+            }
+        };
+        let routes_moved = match change {
+            Some(Change::Lost) => {
+                read_anew(&shared).await;
+                true
+            }
+            Some(change) => apply(&shared, change),
+            None => {
+                deaf = true;
+                continue;
+            }
+        };
+        if routes_moved {
+            // At once: whoever installs a leg from now on is told the new routes.
+            shared.routes().forget();
+            settled.get_or_insert_with(|| Instant::now() + ROUTES_SETTLE);
+        }
+        shared.resolved.notify_waiters();
+    }
+}
+
+/// Applies one change. Says whether routes may lead elsewhere now.
+fn apply(shared: &Shared, change: Change) -> bool {
+    match change {
+        Change::Link(link) => {
+            let again = shared.interfaces().link_changed(&link);
+            let index = link.index;
+            let mut state = shared.state();
+            let moved = state.next_hops.link_changed(link);
+            if let Some(slot) = again {
+                state.next_hops.attached(index, slot);
+            }
+            moved || again.is_some()
+        }
+        Change::LinkGone(index) => {
+            shared.interfaces().link_gone(index);
+            shared.state().next_hops.link_gone(index);
+            true
+        }
+        // One in use that the kernel forgot is asked for again when the tables are looked over.
+        Change::Neighbour(neighbour) => {
+            shared.state().next_hops.neighbour_changed(&neighbour);
+            false
+        }
+        Change::Routes | Change::Lost => true,
+    }
+}
+
+/// Reads everything anew.
+async fn read_anew(shared: &Shared) {
+    if let Err(error) = try_read_anew(shared).await {
+        tracing::warn!(%error, "the network cannot be read");
+    }
+    shared.routes().forget();
+    shared.resolved.notify_waiters();
+}
+
+async fn try_read_anew(shared: &Shared) -> io::Result<()> {
+    let links = shared.netlink.links().await?;
+    let neighbours = shared.netlink.neighbours().await?;
+    let again = shared.interfaces().read_anew(&links);
+    let mut state = shared.state();
+    state.next_hops.read_anew(links, &neighbours);
+    for (index, slot) in again {
+        state.next_hops.attached(index, slot);
+    }
+    Ok(())
+}
+
+/// Finds every next hop anew. Each destination is asked for once, however many legs send there; between some, others
+/// have their turn.
+async fn reroute(shared: &Shared) {
+    let senders = shared.state().senders();
+    let targets: HashSet<Target> = senders.iter().map(|sender| sender.target.without_ports()).collect();
+    let targets: Vec<Target> = targets.into_iter().collect();
+    let mut ways = HashMap::with_capacity(targets.len());
+    let mut refused = None;
+    for some in targets.chunks(AT_ONCE) {
+        for (target, way) in some.iter().zip(shared.routes().ways(some)) {
+            ways.insert(*target, way.map_err(|error| refused = Some(error)).ok());
+        }
+        tokio::task::yield_now().await;
+    }
+    if let Some(error) = refused {
+        let destinations = ways.values().filter(|way| way.is_none()).count();
+        tracing::warn!(destinations, %error, "media has nowhere to go");
+    }
+    for some in senders.chunks(AT_ONCE) {
+        change_hops(&mut shared.state(), some, &ways);
+        tokio::task::yield_now().await;
+    }
+}
+
+fn change_hops(state: &mut State, senders: &[Sender], ways: &HashMap<Target, Option<Via>>) {
+    for Sender { leg, target, hop } in senders {
+        let Some(way) = ways.get(&target.without_ports()) else { continue };
+        if way.is_some() && hop.and_then(|hop| state.next_hops.via(hop)) == *way {
+            continue;
+        }
+        let new = way.and_then(|via| acquire(&mut state.next_hops, via, target.remote.ip()).ok());
+        state.change_hop(*leg, target.remote, new.unwrap_or(NOWHERE));
+    }
+}
