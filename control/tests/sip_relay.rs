@@ -3,7 +3,6 @@
 //! Takes root, iproute2, ethtool and sip-tester.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test stops at the first surprise"
@@ -11,130 +10,13 @@
 
 mod support;
 
-use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use control::sip::message::{HeaderName, Message};
-use support::gateway::Gateway;
+use control::sip::message::HeaderName;
+use support::call::{Call, media_address, receive, rtp};
 use support::terminal::{Terminal, audio};
-use testbed::{Namespace, Topology};
-
-/// Two terminals and the gateway between them.
-struct Call {
-    gateway: Gateway,
-    viewer: Terminal,
-    camera: Terminal,
-    viewer_rtp: UdpSocket,
-    camera_rtp: UdpSocket,
-    _topology: Topology,
-}
-
-impl Call {
-    fn prepare(relay_keys: &str) -> Self {
-        let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
-        let (viewer_side, camera_side) = (Topology::VIEWER, Topology::CAMERA);
-        let configuration = format!(
-            r#"
-[sip]
-listen = ["udp:{viewer}:5060", "udp:{camera}:5060"]
-realm = "culvert.example"
-[[account]]
-user = "viewer"
-authenticate = "never"
-from = ["{viewer}/24"]
-[[account]]
-user = "camera"
-authenticate = "never"
-from = ["{camera}/24"]
-[relay]
-interfaces = ["{viewer_device}", "{camera_device}"]
-{relay_keys}
-[[network]]
-name = "operators"
-interface = "{viewer_device}"
-address = "{viewer}"
-[[network]]
-name = "cameras"
-interface = "{camera_device}"
-address = "{camera}"
-[[rule]]
-from = "*"
-to = "*"
-mode = "relay"
-"#,
-            viewer = viewer_side.relay,
-            camera = camera_side.relay,
-            viewer_device = viewer_side.device,
-            camera_device = camera_side.device,
-        );
-        let gateway = Gateway::start(Some(&topology.relay), &configuration);
-        let terminal = |namespace: &Namespace, user, side: testbed::Side| {
-            let address = SocketAddr::new(side.terminal.into(), 5070);
-            Terminal::new(Some(namespace), user, address, SocketAddr::new(side.relay.into(), 5060))
-        };
-        let rtp = |namespace: &Namespace, side: testbed::Side| {
-            let socket = namespace.run(|| UdpSocket::bind((side.terminal, 4000)).unwrap()).unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            socket
-        };
-        let camera = terminal(&topology.camera, "camera", camera_side);
-        camera.register();
-        Self {
-            viewer: terminal(&topology.viewer, "viewer", viewer_side),
-            viewer_rtp: rtp(&topology.viewer, viewer_side),
-            camera_rtp: rtp(&topology.camera, camera_side),
-            camera,
-            gateway,
-            _topology: topology,
-        }
-    }
-
-    /// INVITE and 200; returns what the camera received and what the viewer received.
-    fn answer(&self) -> (Message, Message) {
-        self.viewer.invite("camera", "call", &audio(self.viewer_rtp.local_addr().unwrap()));
-        let invite = self.camera.receive_request("INVITE");
-        self.camera.respond(&invite, 200, "camera1", &audio(self.camera_rtp.local_addr().unwrap()));
-        let answer = self.viewer.receive_response();
-        assert_eq!(answer.status_code(), Some(200));
-        (invite, answer)
-    }
-
-    fn acknowledge(&self, answer: &Message) {
-        self.viewer.request_in_dialog("ACK", answer, 1, "");
-        self.camera.receive_request("ACK");
-    }
-}
-
-/// Where a session description wants its only medium.
-fn media_address(message: &Message) -> SocketAddr {
-    let text = String::from_utf8(message.body.to_vec()).unwrap();
-    let field = |start: &str, index: usize| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(start))
-            .unwrap_or_else(|| panic!("{start} in {text}"));
-        line.split_whitespace().nth(index).unwrap().to_owned()
-    };
-    SocketAddr::new(field("c=IN IP4 ", 0).parse().unwrap(), field("m=audio ", 0).parse().unwrap())
-}
-
-/// The smallest RTP packet: version 2, payload type 0.
-fn rtp(sequence: u8) -> Vec<u8> {
-    [&[0x80, 0, 0, sequence, 0, 0, 0, 0, 1, 2, 3, 4][..], b"payload"].concat()
-}
-
-fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    let mut buffer = [0; 1_500];
-    let (length, from) = loop {
-        match socket.recv_from(&mut buffer) {
-            // A read with a timeout is not restarted after a signal, such as that of a child that ends.
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            received => break received.expect("media arrives"),
-        }
-    };
-    (buffer[..length].to_vec(), from)
-}
+use testbed::Topology;
 
 #[test]
 fn media_flows_from_the_moment_at_which_the_200_arrives() {
@@ -225,7 +107,7 @@ fn no_port_left_is_answered_503() {
     let (_, answer) = call.answer();
     call.acknowledge(&answer);
     let other = Terminal::new(
-        Some(&call._topology.viewer),
+        Some(&call.topology.viewer),
         "viewer",
         SocketAddr::new(Topology::VIEWER.terminal.into(), 5071),
         SocketAddr::new(Topology::VIEWER.relay.into(), 5060),

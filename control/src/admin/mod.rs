@@ -1,6 +1,7 @@
-//! The admin room: how `culvert status` and `culvert hangup` talk to the daemon.
+//! The admin room: how `culvert status`, `culvert hangup` and `culvert tap` talk to the daemon.
 //!
-//! One JSON object and a line feed each way over a Unix socket that only its owner may open. It knows what the daemon
+//! One JSON object and a line feed each way over a Unix socket that only its owner may open; a capture follows its
+//! answer as it grows. It knows what the daemon
 //! says of itself, and nothing of how the daemon works.
 
 mod client;
@@ -8,5 +9,5 @@ mod protocol;
 mod server;
 
 pub use client::{AskError, ask};
-pub use protocol::{Call, Interface, Leg, PortPairs, Registration, Relay, Reply, Request, Status};
-pub use server::{Question, ServeError, Server};
+pub use protocol::{Call, Interface, Leg, PortPairs, Quality, Registration, Relay, Reply, Request, Status};
+pub use server::{Answer, Capture, Question, ServeError, Server};

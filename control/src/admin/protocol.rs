@@ -17,6 +17,16 @@ pub enum Request {
         /// [`Call::id`].
         call: String,
     },
+    /// Copies of the packets of a leg. After [`Reply::Capturing`] and its line feed follows a capture (pcapng), until
+    /// a limit is reached, the leg ends, or the asker closes its sending side.
+    Tap {
+        /// [`Leg::id`].
+        leg: String,
+        /// Packets after which the capture ends.
+        packets: Option<u64>,
+        /// Seconds after which the capture ends.
+        seconds: Option<u64>,
+    },
 }
 
 /// What is answered.
@@ -29,6 +39,18 @@ pub enum Reply {
     HangingUp,
     /// No such call.
     NoSuchCall,
+    /// A capture follows.
+    Capturing,
+    /// No such leg.
+    NoSuchLeg {
+        /// What was asked for, and where legs are listed.
+        message: String,
+    },
+    /// It cannot be done now.
+    Refused {
+        /// Why.
+        message: String,
+    },
     /// The request was not understood.
     Invalid {
         /// Why.
@@ -125,6 +147,8 @@ pub struct Call {
 /// One side of a media path.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Leg {
+    /// Its name in `culvert tap`; `null` when it is gone and only its counters are left.
+    pub id: Option<String>,
     /// `caller` or `called`.
     pub side: String,
     /// Which medium of the session description, counted from 0.
@@ -137,8 +161,10 @@ pub struct Leg {
     pub remote: Option<String>,
     /// From where media is admitted; `null` while that is to be learned.
     pub source: Option<String>,
-    /// Who forwards: `xdp`.
+    /// Who forwarded its last packets: `xdp`, `af_xdp` or `user`.
     pub path: String,
+    /// Packets that were sent on, by who did it; only paths that did.
+    pub paths: BTreeMap<String, u64>,
     /// Packets that arrived from this side.
     pub received: u64,
     /// Bytes that arrived, Ethernet header included.
@@ -151,4 +177,29 @@ pub struct Leg {
     pub dropped: BTreeMap<String, u64>,
     /// Seconds since the last packet from this side, or since the leg exists.
     pub idle_seconds: f64,
+    /// How often the admitted source changed.
+    pub source_changes: u64,
+    /// How well media arrives from this side; `null` where it is not measured, or none arrived.
+    pub quality: Option<Quality>,
+}
+
+/// How well media arrives, before the relay does anything to it: what was lost here was lost on its way to us.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Quality {
+    /// The SSRC that arrives, in decimal.
+    pub ssrc: Option<u32>,
+    /// RTP packets that arrived, duplicates included.
+    pub packets: u64,
+    /// Packets that should have arrived, by their sequence numbers.
+    pub expected: u64,
+    /// Packets that did not arrive, not even late.
+    pub lost: u64,
+    /// Packets that arrived after one with a higher sequence number.
+    pub reordered: u64,
+    /// Packets that arrived again.
+    pub duplicates: u64,
+    /// Interarrival jitter (RFC 3550) in milliseconds; `null` where the clock rate is not known.
+    pub jitter_ms: Option<f64>,
+    /// How often another SSRC or a new sequence took the place of the one before.
+    pub ssrc_changes: u64,
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -22,7 +24,25 @@ const LONGEST_REQUEST: u64 = 4_096;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A question, and where its answer goes.
-pub type Question = (Request, oneshot::Sender<Reply>);
+pub type Question = (Request, oneshot::Sender<Answer>);
+
+/// What is answered.
+#[derive(Debug)]
+pub enum Answer {
+    /// One reply.
+    Reply(Reply),
+    /// [`Reply::Capturing`], and then what comes.
+    Capture(Capture),
+}
+
+/// A capture as it grows.
+#[derive(Debug)]
+pub struct Capture {
+    /// Its bytes, in whole blocks; it ends with the sender.
+    pub chunks: mpsc::Receiver<Bytes>,
+    /// Tells its maker to come to an end.
+    pub stop: oneshot::Sender<()>,
+}
 
 /// Why the admin socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -105,8 +125,12 @@ impl Server {
             let questions = questions.clone();
             tokio::spawn(async move {
                 // A client that hangs up early is its own problem.
-                let _ = tokio::time::timeout(TIMEOUT, exchange(stream, questions)).await;
+                let exchanged = tokio::time::timeout(TIMEOUT, exchange(stream, questions)).await;
+                // A capture takes as long as it takes, and the data plane limits how many there are.
                 drop(place);
+                if let Ok(Ok(Some((capture, reading, writing)))) = exchanged {
+                    stream_out(capture, reading, writing).await;
+                }
             });
         }
     }
@@ -119,20 +143,53 @@ impl Drop for Server {
     }
 }
 
-async fn exchange(stream: UnixStream, questions: mpsc::Sender<Question>) -> io::Result<()> {
+/// A capture that was asked for, and both halves of the connection that it goes to.
+type Streaming = (Capture, OwnedReadHalf, OwnedWriteHalf);
+
+/// One question and its answer.
+async fn exchange(stream: UnixStream, questions: mpsc::Sender<Question>) -> io::Result<Option<Streaming>> {
     let (reading, mut writing) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(reading.take(LONGEST_REQUEST)).read_line(&mut line).await?;
-    let reply = match serde_json::from_str::<Request>(&line) {
+    let mut reading = reading.take(LONGEST_REQUEST);
+    BufReader::new(&mut reading).read_line(&mut line).await?;
+    let answer = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
             let (answer, answered) = oneshot::channel();
             let stopping = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the daemon is stopping");
             questions.send((request, answer)).await.map_err(|_| stopping(()))?;
             answered.await.map_err(|_| stopping(()))?
         }
-        Err(error) => Reply::Invalid { message: error.to_string() },
+        Err(error) => Answer::Reply(Reply::Invalid { message: error.to_string() }),
+    };
+    let (reply, capture) = match answer {
+        Answer::Reply(reply) => (reply, None),
+        Answer::Capture(capture) => (Reply::Capturing, Some(capture)),
     };
     let mut line = serde_json::to_vec(&reply)?;
     line.push(b'\n');
-    writing.write_all(&line).await
+    writing.write_all(&line).await?;
+    Ok(capture.map(|capture| (capture, reading.into_inner(), writing)))
+}
+
+/// Sends a capture until it ends or nobody takes it any more. A client that closes its sending side gets the rest.
+async fn stream_out(capture: Capture, mut reading: OwnedReadHalf, mut writing: OwnedWriteHalf) {
+    let Capture { mut chunks, stop } = capture;
+    let mut stop = Some(stop);
+    let mut word = [0; 64];
+    loop {
+        tokio::select! {
+            chunk = chunks.recv() => {
+                let Some(chunk) = chunk else { return };
+                if writing.write_all(&chunk).await.is_err() {
+                    return;
+                }
+            }
+            read = reading.read(&mut word), if stop.is_some() => {
+                if !matches!(read, Ok(1..)) && let Some(stop) = stop.take() {
+                    // It may have ended by itself.
+                    let _ = stop.send(());
+                }
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod hangup;
 mod run;
 mod status;
 mod table;
+mod tap;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ enum Exit {
     BadConfiguration = 3,
     Unreachable = 4,
     NoSuchCall = 5,
+    NoSuchLeg = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -40,7 +42,8 @@ impl From<Exit> for ExitCode {
     after_help = "Start with docs/culvert.example.toml:\n  culvert check --config culvert.toml\n  culvert run --config \
                   culvert.toml\n  culvert status --config culvert.toml\n\nExit codes:\n  0  done\n  1  failed while \
                   running; the message says why\n  2  wrong command line\n  3  the configuration file is wrong; the \
-                  message names the key\n  4  no daemon answers on the admin socket\n  5  no such call"
+                  message names the key\n  4  no daemon answers on the admin socket\n  5  no such call\n  \
+                  6  no such leg"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -57,6 +60,8 @@ enum Command {
     Status(status::Arguments),
     /// End a call: BYE to both sides
     Hangup(hangup::Arguments),
+    /// Copy the packets of a leg into a file that Wireshark reads: relayed packets never show in tcpdump
+    Tap(tap::Arguments),
 }
 
 /// Which configuration file.
@@ -98,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Hangup(arguments) => hangup::run(&arguments),
+        Command::Tap(arguments) => tap::run(&arguments),
     };
     exit.into()
 }

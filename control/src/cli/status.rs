@@ -72,7 +72,12 @@ fn describe(status: &Status) -> String {
     let rows: Vec<_> = status.calls.iter().map(call).collect();
     sections.push(render(&["call", "from", "to", "mode", "state", "age", "set-up"], &rows));
     let rows: Vec<_> = status.calls.iter().flat_map(legs).collect();
-    let heading = ["call", "side", "media", "local", "remote", "path", "received", "sent", "dropped"];
+    let heading =
+        ["leg", "call", "side", "media", "local", "remote", "path", "received", "sent", "dropped", "idle"];
+    sections.push(render(&heading, &rows));
+    let rows: Vec<_> = status.calls.iter().flat_map(|call| &call.legs).filter_map(quality).collect();
+    let heading =
+        ["leg", "source", "SSRC", "expected", "lost", "reordered", "duplicate", "jitter", "changes"];
     sections.push(render(&heading, &rows));
     let rows: Vec<_> =
         status.counters.iter().map(|(name, count)| vec![name.clone(), count.to_string()]).collect();
@@ -118,18 +123,44 @@ fn call(call: &Call) -> Vec<String> {
 fn legs(call: &Call) -> Vec<Vec<String>> {
     let row = |leg: &admin::Leg| {
         vec![
+            leg.id.clone().unwrap_or_else(|| "-".to_owned()),
             call.id.clone(),
             leg.side.clone(),
             format!("{} {}", leg.medium, leg.kind),
             leg.local.clone(),
             leg.remote.clone().unwrap_or_else(|| "-".to_owned()),
-            leg.path.clone(),
+            paths(leg),
             leg.received.to_string(),
             leg.sent.to_string(),
             dropped(&leg.dropped),
+            format!("{:.0} s", leg.idle_seconds),
         ]
     };
     call.legs.iter().map(row).collect()
+}
+
+/// Who forwards; with counts where more than one did.
+fn paths(leg: &admin::Leg) -> String {
+    if leg.paths.len() < 2 {
+        return leg.path.clone();
+    }
+    leg.paths.iter().map(|(path, count)| format!("{path} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+fn quality(leg: &admin::Leg) -> Option<Vec<String>> {
+    let unknown = || "-".to_owned();
+    let quality = leg.quality.as_ref()?;
+    Some(vec![
+        leg.id.clone().unwrap_or_else(unknown),
+        leg.source.clone().unwrap_or_else(unknown),
+        quality.ssrc.map_or_else(unknown, |ssrc| format!("{ssrc:#010x}")),
+        quality.expected.to_string(),
+        quality.lost.to_string(),
+        quality.reordered.to_string(),
+        quality.duplicates.to_string(),
+        quality.jitter_ms.map_or_else(unknown, |jitter| format!("{jitter:.2} ms")),
+        format!("{} source, {} SSRC", leg.source_changes, quality.ssrc_changes),
+    ])
 }
 
 fn dropped(reasons: &BTreeMap<String, u64>) -> String {

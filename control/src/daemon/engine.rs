@@ -8,8 +8,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::media::{MediaEvent, MediaPlane};
-use super::status;
-use crate::admin::{self, Question, Reply, Request};
+use super::{status, tap};
+use crate::admin::{self, Answer, Question, Reply, Request};
 use crate::config::Config;
 use crate::sip::core::Core;
 use crate::sip::transport::{Arrival, Sockets};
@@ -136,6 +136,12 @@ impl Engine {
     fn answer(&mut self, (request, answer): Question) {
         let now = Instant::now();
         let reply = match request {
+            Request::Tap { leg, packets, seconds } => {
+                let asked = tap::start(self.media.plane(), &leg, tap::Limits { packets, seconds });
+                // The asker may have gone.
+                let _ = answer.send(asked);
+                return;
+            }
             Request::Hangup { call } => {
                 if self.core.hang_up_by_name(now, &call) {
                     Reply::HangingUp
@@ -155,13 +161,13 @@ impl Engine {
                 tokio::spawn(async move {
                     let status = status::collect(report, sessions, uptime, plane).await;
                     // The asker may have gone.
-                    let _ = answer.send(Reply::Status(Box::new(status)));
+                    let _ = answer.send(Answer::Reply(Reply::Status(Box::new(status))));
                 });
                 return;
             }
         };
         // The asker may have gone.
-        let _ = answer.send(reply);
+        let _ = answer.send(Answer::Reply(reply));
     }
 
     /// Does what the core wants, until it wants nothing more.

@@ -6,6 +6,7 @@ mod log;
 mod media;
 mod privileges;
 mod status;
+mod tap;
 
 use std::sync::Arc;
 

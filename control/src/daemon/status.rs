@@ -5,7 +5,7 @@ use std::time::Duration;
 use relay_user::MediaKind;
 
 use super::media::{Plane, Session};
-use crate::admin::{Call, Interface, Leg, PortPairs, Relay, Status};
+use crate::admin::{Call, Interface, Leg, PortPairs, Quality, Relay, Status};
 use crate::session::LegReport;
 use crate::sip::core::Report;
 
@@ -41,6 +41,7 @@ async fn add_legs(call: &mut Call, plane: &Plane, session: Session) {
 fn describe(leg: &LegReport, session: Session) -> Leg {
     let counted = &leg.statistics;
     Leg {
+        id: leg.name.clone(),
         side: session.name(leg.side).to_string(),
         medium: leg.medium,
         kind: match leg.kind {
@@ -53,12 +54,34 @@ fn describe(leg: &LegReport, session: Session) -> Leg {
         remote: counted.remote.map(|remote| remote.to_string()),
         source: counted.source.map(|source| source.to_string()),
         path: counted.path.to_string(),
+        paths: counted
+            .paths
+            .by_path()
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(path, count)| (path.to_string(), count))
+            .collect(),
         received: counted.received,
         received_bytes: counted.received_bytes,
         sent: counted.sent,
         sent_bytes: counted.sent_bytes,
         dropped: counted.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
         idle_seconds: counted.idle.as_secs_f64(),
+        source_changes: counted.source_changes,
+        quality: counted.quality.map(quality),
+    }
+}
+
+fn quality(measured: relay_user::Quality) -> Quality {
+    Quality {
+        ssrc: measured.ssrc,
+        packets: measured.packets,
+        expected: measured.expected,
+        lost: measured.lost,
+        reordered: measured.reordered,
+        duplicates: measured.duplicates,
+        jitter_ms: measured.jitter_time.map(|jitter| jitter.as_secs_f64() * 1_000.0),
+        ssrc_changes: measured.ssrc_changes,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The part of the data plane that sessions use, as a trait, so that sessions can be tested without a kernel. The
 //! implementation that runs is `relay_user::Relay`. It must not know sessions.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,8 +18,8 @@ pub struct Reach {
 
 /// What sessions ask of the data plane.
 pub trait DataPlane: Send + Sync + 'static {
-    /// Names an installed leg.
-    type Leg: Copy + Debug + PartialEq + Send + Sync;
+    /// Names an installed leg; for people too.
+    type Leg: Copy + Debug + Display + PartialEq + Send + Sync;
     /// Why something cannot be done.
     type Error: std::error::Error + Send + Sync + 'static;
 

@@ -3,13 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use relay_user::{LegStatistics, MediaKind};
+use relay_user::{LegStatistics, MediaKind, Quality};
 
 use super::{SessionId, Side};
 
 /// One leg and what was counted for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegReport {
+    /// The leg's name in the data plane; `None` when it is gone.
+    pub name: Option<String>,
     /// Which medium of the session, counted from 0.
     pub medium: usize,
     /// Which side the leg faces.
@@ -37,6 +39,19 @@ pub struct SessionReport {
     pub legs: Vec<LegReport>,
 }
 
+/// What two legs measured one after the other: the counts of both, and the state of the later.
+fn together(now: Quality, before: Quality) -> Quality {
+    Quality {
+        packets: now.packets + before.packets,
+        expected: now.expected + before.expected,
+        lost: now.lost + before.lost,
+        reordered: now.reordered + before.reordered,
+        duplicates: now.duplicates + before.duplicates,
+        ssrc_changes: now.ssrc_changes + before.ssrc_changes,
+        ..now
+    }
+}
+
 /// Counts what an earlier leg counted into its successor.
 pub(super) fn add(total: &mut LegStatistics, more: &LegStatistics) {
     total.received += more.received;
@@ -47,6 +62,10 @@ pub(super) fn add(total: &mut LegStatistics, more: &LegStatistics) {
     total.paths.af_xdp += more.paths.af_xdp;
     total.paths.user += more.paths.user;
     total.source_changes += more.source_changes;
+    total.quality = match (total.quality, more.quality) {
+        (Some(now), Some(before)) => Some(together(now, before)),
+        (now, before) => now.or(before),
+    };
     total.sent += more.sent;
     total.sent_bytes += more.sent_bytes;
     for (reason, count) in &more.dropped {

@@ -1,6 +1,7 @@
 //! One session: the offer that is open, its media, and the steps that bring the data plane to what was agreed. It must
 //! not know other sessions.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ struct Done<L> {
     removed: Vec<(usize, Vec<WantedLeg>)>,
 }
 
-impl<L: Copy + Send + Sync> Session<L> {
+impl<L: Copy + Display + Send + Sync> Session<L> {
     pub(super) fn new(
         id: SessionId,
         (caller, caller_network): (IpAddr, Network),
@@ -199,7 +200,7 @@ impl<L: Copy + Send + Sync> Session<L> {
             let mut reports = medium.retired.clone();
             for leg in &medium.legs {
                 let statistics = plane.statistics(leg.id).unwrap_or_default();
-                merge(&mut reports, leg_report(index, &leg.wanted, statistics));
+                merge(&mut reports, leg_report(Some(leg.id.to_string()), index, &leg.wanted, statistics));
             }
             legs.append(&mut reports);
         }
@@ -327,7 +328,7 @@ impl<L: Copy + Send + Sync> Session<L> {
         let ids: Vec<L> = legs.iter().map(|leg| leg.id).collect();
         let counted = if ids.is_empty() { Vec::new() } else { plane.remove(&ids) };
         for (leg, statistics) in legs.iter().zip(counted) {
-            merge(&mut medium.retired, leg_report(index, &leg.wanted, statistics));
+            merge(&mut medium.retired, leg_report(None, index, &leg.wanted, statistics));
         }
         legs.into_iter().map(|leg| leg.wanted).collect()
     }
@@ -360,8 +361,8 @@ fn take_ports(pool: &mut PortPool, caller: &Network, callee: &Network) -> Result
     }
 }
 
-fn leg_report(medium: usize, leg: &WantedLeg, statistics: LegStatistics) -> LegReport {
-    LegReport { medium, side: leg.side, kind: leg.spec.media, local: leg.spec.local, statistics }
+fn leg_report(name: Option<String>, medium: usize, leg: &WantedLeg, statistics: LegStatistics) -> LegReport {
+    LegReport { name, medium, side: leg.side, kind: leg.spec.media, local: leg.spec.local, statistics }
 }
 
 /// Adds a report to those of the same role, so that a session that changes often does not grow.
@@ -371,8 +372,8 @@ fn merge(reports: &mut Vec<LegReport>, report: LegReport) {
         .find(|known| (known.medium, known.side, known.kind) == (report.medium, report.side, report.kind));
     match same {
         Some(known) => {
-            let earlier = std::mem::replace(&mut known.statistics, report.statistics);
-            add(&mut known.statistics, &earlier);
+            let earlier = std::mem::replace(known, report);
+            add(&mut known.statistics, &earlier.statistics);
         }
         None => reports.push(report),
     }

@@ -99,7 +99,7 @@ impl Gateway {
         }
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("admin.sock")
     }
 

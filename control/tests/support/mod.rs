@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod call;
 pub(crate) mod gateway;
 pub(crate) mod sipp;
 pub(crate) mod terminal;

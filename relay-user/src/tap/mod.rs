@@ -100,6 +100,11 @@ impl Tap {
         self.frames.recv().await
     }
 
+    /// The next frame, if one is waiting.
+    pub fn try_next(&mut self) -> Option<TapFrame> {
+        self.frames.try_recv().ok()
+    }
+
     /// Frames that could not be copied until now, because the ring or the queue of this tap was full.
     pub fn lost(&self) -> u64 {
         self.missed.load(Ordering::Relaxed) + self.shared.taps.lost_in_kernel(self.number)

@@ -75,7 +75,6 @@ impl<W: Write> Writer<W> {
         time: SystemTime,
         bytes: &[u8],
         length: u32,
-        comment: &str,
     ) -> io::Result<()> {
         let interface = self.interface(interface)?;
         let captured = u32::try_from(bytes.len()).map_err(io::Error::other)?;
@@ -90,7 +89,6 @@ impl<W: Write> Writer<W> {
             Direction::Out => 2,
         };
         self.option(PACKET_FLAGS, &inbound_or_outbound.to_le_bytes());
-        self.option(COMMENT, text(comment));
         self.end_options();
         self.finish()
     }
@@ -193,6 +191,27 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// How many packets a block of statistics says were lost; `None` for other blocks.
+pub fn dropped(block: &[u8]) -> Option<u64> {
+    let word = |at: usize| block.get(at..)?.first_chunk().map(|word| u32::from_le_bytes(*word));
+    if word(0)? != STATISTICS {
+        return None;
+    }
+    // Type, length, interface and time.
+    let mut at = 20;
+    loop {
+        let [a, b, c, d] = *block.get(at..)?.first_chunk()?;
+        let (code, length) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+        match code {
+            END_OF_OPTIONS => return None,
+            STATISTICS_DROPPED => {
+                return block.get(at + 4..)?.first_chunk().map(|count| u64::from_le_bytes(*count));
+            }
+            _ => at += 4 + usize::from(length).next_multiple_of(4),
+        }
+    }
+}
+
 /// The beginning of a text, as long as an option may be, cut between two characters.
 fn text(text: &str) -> &[u8] {
     let mut end = text.len().min(LONGEST_TEXT);
@@ -227,7 +246,7 @@ mod tests {
         for (interface, direction) in
             [("eth1", Direction::In), ("eth2", Direction::Out), ("eth1", Direction::In)]
         {
-            writer.packet(interface, direction, time, &[1, 2, 3, 4, 5], 1_500, "").unwrap();
+            writer.packet(interface, direction, time, &[1, 2, 3, 4, 5], 1_500).unwrap();
         }
         writer.statistics(time, 5, 2).unwrap();
         let blocks = blocks(&file);
@@ -242,6 +261,8 @@ mod tests {
         assert_eq!(second[16..20], 1_500_u32.to_le_bytes(), "on the wire");
         assert_eq!(second[20..28], [1, 2, 3, 4, 5, 0, 0, 0]);
         assert_eq!(second[28..36], [2, 0, 4, 0, 2, 0, 0, 0], "outbound");
+        let last = file.len() - blocks[7].1.len() - 12;
+        assert_eq!((dropped(&file[last..]), dropped(&file)), (Some(2), None));
     }
 
     #[test]

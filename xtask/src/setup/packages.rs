@@ -33,12 +33,13 @@ pub(super) const KERNEL_TOOLCHAIN: Group = Group {
                 rustup toolchain install nightly --component rust-src",
 };
 
-/// Lints of the kernel half, namespaces, packet filters, device features, and an independent SIP peer.
+/// Lints of the kernel half, namespaces, packet filters, device features, an independent SIP peer, and an independent
+/// reader of captures.
 pub(super) const TESTS: Group = Group {
     purpose: "run the tests",
-    packages: &["rust-web-clippy", "iproute2", "nftables", "ethtool", "sip-tester"],
-    programs: &["ip", "nft", "ethtool", "sipp"],
-    elsewhere: "install ip, nft, ethtool and sipp 3.6 with your system's package manager",
+    packages: &["rust-web-clippy", "iproute2", "nftables", "ethtool", "sip-tester", "tshark"],
+    programs: &["ip", "nft", "ethtool", "sipp", "tshark", "capinfos"],
+    elsewhere: "install ip, nft, ethtool, sipp 3.6 and tshark with your system's package manager",
 };
 
 /// SIP terminals with real codecs, and the encoder that makes the camera's picture.

@@ -14,7 +14,9 @@ pub fn examine(packet: &Packet<'_>) -> Examined {
     let mut answers = [0; 8];
     answers[0] = match Media::at(packet, HEADERS) {
         None => 0,
-        Some(Media::Rtp { payload_type, ssrc, .. }) => 1 << 48 | (payload_type as u64) << 32 | ssrc.get() as u64,
+        Some(Media::Rtp { payload_type, ssrc, .. }) => {
+            1 << 48 | (payload_type as u64) << 32 | ssrc.get() as u64
+        }
         Some(Media::Rtcp { ssrc }) => 2 << 48 | ssrc.get() as u64,
     };
     let mut frame = match UdpFrame::parse(packet) {
