@@ -11,7 +11,7 @@ use crate::machine::{self, CALLING_THREAD, Urgency};
 use crate::programs::{Programs, Role};
 use crate::records::Load;
 use crate::sample::Sample;
-use crate::subject::RunningRelay;
+use crate::subject::{self, RunningRelay};
 use crate::wire;
 
 /// Runs in one call of the kernel's: 10 ms, so that a cold start does not count.
@@ -31,7 +31,7 @@ pub(crate) struct Cost {
 pub(crate) fn measure(rounds: usize) -> Result<Cost> {
     let topology = wire::lay()?;
     let running = RunningRelay::start(&topology, 2)?;
-    running.install_flows(1)?;
+    running.install(&subject::calls(0..1))?;
     let mut programs = Programs::load(&[Role::Again, Role::Pass, Role::Bare])?;
     let from_camera = wire::from_camera();
     let payload = SIZE - from_camera.overhead();

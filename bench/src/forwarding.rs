@@ -13,7 +13,7 @@ use crate::wire;
 /// How long each subject is measured in its turn.
 const WINDOW: Duration = Duration::from_millis(150);
 /// Packets that leave together: as many as a device takes from its queue at once.
-const BATCH: u32 = 64;
+pub(crate) const BATCH: u32 = 64;
 
 /// Packets of the size of telephone audio (G.711, 20 ms): the size that the bars are for.
 pub(crate) const USUAL_SIZE: usize = 214;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use testbed::{Namespace, Topology};
 
-use crate::generator::{self, Drive};
+use crate::generator::{self, Drive, Senders};
 use crate::programs::{Programs, Role};
 use crate::records::{CPUS, Load};
-use crate::subject::{RunningRelay, Subject};
+use crate::subject::{self, RunningRelay, Subject};
 use crate::wire;
 
 /// Until the rate is steady and the caches hold what the programs use.
@@ -41,13 +41,13 @@ pub(crate) struct Traffic {
 /// A lane.
 pub(crate) struct Lane {
     subject: Subject,
-    /// Calls of the relay: flows that it knows.
+    /// Calls that the relay has room for: as many flows as may be sent.
     calls: u32,
     programs: Programs,
     generate: Role,
     relay: Option<RunningRelay>,
     /// Last, because the devices must outlive what is attached to them.
-    _topology: Topology,
+    topology: Topology,
 }
 
 /// Packets of a lane since its start.
@@ -73,15 +73,16 @@ impl Account {
 impl Lane {
     /// A lane that counts; the relay has so many calls.
     pub(crate) fn counting(subject: Subject, calls: u32) -> Result<Self> {
-        Self::lay(subject, calls, Role::Generate, Role::Count)
+        Self::lay(subject, calls, Role::Generate, Role::Count)?.with_calls()
     }
 
     /// A lane that measures delays.
     pub(crate) fn timing(subject: Subject, calls: u32) -> Result<Self> {
-        Self::lay(subject, calls, Role::GenerateStamped, Role::Time)
+        Self::lay(subject, calls, Role::GenerateStamped, Role::Time)?.with_calls()
     }
 
-    fn lay(subject: Subject, calls: u32, generate: Role, sink: Role) -> Result<Self> {
+    /// A lane with this generator and this sink, and room for so many calls.
+    pub(crate) fn lay(subject: Subject, calls: u32, generate: Role, sink: Role) -> Result<Self> {
         let topology = wire::lay()?;
         let mut programs = Programs::load(&[generate, Role::Bare, sink])?;
         let Topology { camera, relay, viewer } = &topology;
@@ -97,21 +98,25 @@ impl Lane {
                 })?;
                 None
             }
-            Subject::Relay => {
-                let relay = RunningRelay::start(&topology, 2 * calls)?;
-                relay.install_flows(calls)?;
-                Some(relay)
-            }
+            Subject::Relay => Some(RunningRelay::start(&topology, 2 * calls)?),
         };
-        Ok(Self { subject, calls, programs, generate, relay, _topology: topology })
+        Ok(Self { subject, calls, programs, generate, relay, topology })
+    }
+
+    /// Fills the relay with calls.
+    pub(crate) fn with_calls(self) -> Result<Self> {
+        if let Some(relay) = &self.relay {
+            relay.install(&subject::calls(0..self.calls)).context("installing the legs of every flow")?;
+        }
+        Ok(self)
     }
 
     /// Sends for a while; returns the rate of the packets that arrived, in packets a second.
     pub(crate) fn rate(&mut self, traffic: Traffic, window: Duration) -> Result<f64> {
-        self.run(traffic, CPUS, |programs| {
-            let (start, before) = (Instant::now(), programs.arrivals()?.right);
+        self.undisturbed(traffic, CPUS, |lane| {
+            let (start, before) = (Instant::now(), lane.programs.arrivals()?.right);
             thread::sleep(window);
-            let (end, after) = (Instant::now(), programs.arrivals()?.right);
+            let (end, after) = (Instant::now(), lane.programs.arrivals()?.right);
             let arrived = after - before;
             #[expect(
                 clippy::cast_precision_loss,
@@ -125,18 +130,34 @@ impl Lane {
     /// Sends for a while on so many processors; returns the delays of the packets that arrived after the start, in
     /// nanoseconds.
     pub(crate) fn delays(&mut self, traffic: Traffic, cpus: u32, window: Duration) -> Result<Vec<u32>> {
-        self.run(traffic, cpus, |_| {
+        self.undisturbed(traffic, cpus, |_| {
             thread::sleep(window);
             Ok(())
         })?;
         self.programs.take_delays()
     }
 
-    fn run<T>(
+    /// Sends while `work` runs and nothing else does, after the rate has settled.
+    pub(crate) fn undisturbed<T>(
         &mut self,
         traffic: Traffic,
         cpus: u32,
-        work: impl FnOnce(&Programs) -> Result<T>,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        self.while_sending(traffic, cpus, |lane, senders| {
+            senders.undisturbed(|| {
+                thread::sleep(SETTLE);
+                work(lane)
+            })
+        })
+    }
+
+    /// Sends while `work` runs.
+    pub(crate) fn while_sending<T>(
+        &mut self,
+        traffic: Traffic,
+        cpus: u32,
+        work: impl FnOnce(&Self, &Senders) -> Result<T>,
     ) -> Result<T> {
         ensure!(
             (1..=self.calls).contains(&traffic.flows),
@@ -154,18 +175,33 @@ impl Lane {
         };
         self.programs.set_load(load, self.subject.delivers().headers(payload)?)?;
         let frame = sent.frame(payload)?;
-        let programs = &self.programs;
-        let drive =
-            Drive { program: programs.program(self.generate)?, frame: &frame, batch: traffic.batch, cpus };
+        let lane = &*self;
+        let program = lane.programs.program(lane.generate)?;
+        let drive = Drive { program, frame: &frame, batch: traffic.batch, cpus };
         let result = generator::while_sending(drive, |senders| {
-            wait_for_packets(programs, cpus)?;
-            senders.undisturbed(|| {
-                thread::sleep(SETTLE);
-                work(programs)
-            })
+            wait_for_packets(&lane.programs, cpus)?;
+            work(lane, senders)
         })?;
         thread::sleep(DRAIN);
         Ok(result)
+    }
+
+    /// The programs around the subject.
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// The relay under test.
+    ///
+    /// # Errors
+    /// The subject is another.
+    pub(crate) fn relay(&self) -> Result<&RunningRelay> {
+        self.relay.as_ref().with_context(|| format!("{:?} is no relay", self.subject))
+    }
+
+    /// The devices.
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// What became of every packet, from the start to now.

@@ -1,7 +1,11 @@
 //! Culvert's bench: load generators, veth topologies, measurement, report.
 
+mod books;
+mod bulk;
 mod calls;
+mod clock;
 mod cost;
+mod effect;
 mod figure;
 mod forwarding;
 mod gateway;

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::books;
+use crate::bulk;
 use crate::calls;
 use crate::cost;
+use crate::effect;
 use crate::figure::Figure;
 use crate::forwarding::{self, Forwarding};
 use crate::latency::{self, Latency};
@@ -20,6 +23,12 @@ pub(crate) enum Part {
     Forwarding,
     /// One-way delay through the relay and through a bare redirect.
     Latency,
+    /// Time to install and to remove 100,000 legs.
+    Bulk,
+    /// Time until a new rule works.
+    Effect,
+    /// Whether every packet is counted, once.
+    Books,
     /// Calls a second over SIP.
     Calls,
 }
@@ -35,17 +44,35 @@ pub(crate) struct Effort {
     other_sizes: usize,
     /// Turns of each subject in which delays are measured.
     latency: usize,
+    /// How often 100,000 legs are installed.
+    bulk: usize,
+    /// How often a rule is installed under traffic.
+    effect: usize,
     /// How long calls are made at each rate.
     calls: Duration,
 }
 
 impl Effort {
     /// For continuous integration.
-    pub(crate) const QUICK: Self =
-        Self { cost: 40, forwarding: 13, other_sizes: 0, latency: 4, calls: Duration::from_secs(3) };
+    pub(crate) const QUICK: Self = Self {
+        cost: 40,
+        forwarding: 13,
+        other_sizes: 0,
+        latency: 4,
+        bulk: 3,
+        effect: 300,
+        calls: Duration::from_secs(3),
+    };
     /// For figures that are published.
-    pub(crate) const FULL: Self =
-        Self { cost: 400, forwarding: 41, other_sizes: 15, latency: 30, calls: Duration::from_secs(10) };
+    pub(crate) const FULL: Self = Self {
+        cost: 400,
+        forwarding: 41,
+        other_sizes: 15,
+        latency: 30,
+        bulk: 15,
+        effect: 1000,
+        calls: Duration::from_secs(10),
+    };
 
     /// For a figure that missed its bar.
     pub(crate) fn twice(self) -> Self {
@@ -54,6 +81,8 @@ impl Effort {
             forwarding: 2 * self.forwarding,
             other_sizes: 2 * self.other_sizes,
             latency: 2 * self.latency,
+            bulk: 2 * self.bulk,
+            effect: 2 * self.effect,
             calls: 2 * self.calls,
         }
     }
@@ -61,7 +90,8 @@ impl Effort {
 
 impl Part {
     /// Every part, in the order in which they are measured.
-    pub(crate) const ALL: [Self; 4] = [Self::Cost, Self::Forwarding, Self::Latency, Self::Calls];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Cost, Self::Forwarding, Self::Latency, Self::Bulk, Self::Effect, Self::Books, Self::Calls];
 
     /// Its title in the report.
     pub(crate) fn title(self) -> &'static str {
@@ -70,6 +100,13 @@ impl Part {
             Self::Forwarding => "packets that arrive, two processors, relay and bare redirect in turns",
             Self::Latency => {
                 "one-way delay from generator to sink, 214 bytes, 1,000 flows, relay and bare redirect in turns"
+            }
+            Self::Bulk => "100,000 legs, 1,000 cameras, one call of the interface each",
+            Self::Effect => {
+                "from the call that installs two legs to the first packet through them, under traffic"
+            }
+            Self::Books => {
+                "10 million packets, good and bad, more than the egress ring takes: is every one counted once"
             }
             Self::Calls => "calls set up and torn down by sipp in relay mode, the daemon on one processor",
         }
@@ -83,6 +120,9 @@ impl Part {
             Self::Cost => costs(effort),
             Self::Forwarding => rates(effort),
             Self::Latency => delays(effort),
+            Self::Bulk => bulk_times(effort),
+            Self::Effect => rule_effect(effort),
+            Self::Books => books_of_packets(),
             Self::Calls => call_rate(effort),
         };
         eprintln!("bench: took {:.0} s", start.elapsed().as_secs_f64());
@@ -124,6 +164,39 @@ fn delays(effort: Effort) -> Result<Vec<Figure>> {
     for rate in [latency::Rate::Low, latency::Rate::High] {
         figures.extend(lanes.measure(rate, effort.latency)?);
     }
+    Ok(figures)
+}
+
+fn bulk_times(effort: Effort) -> Result<Vec<Figure>> {
+    let bulk = bulk::measure(effort.bulk)?;
+    Ok(vec![
+        Figure::median("install_100k_s", &bulk.install, "s"),
+        Figure::median("remove_100k_s", &bulk.remove, "s"),
+    ])
+}
+
+fn rule_effect(effort: Effort) -> Result<Vec<Figure>> {
+    let effect = effect::measure(effort.effect)?;
+    Ok(vec![
+        Figure::single("rule_effect_p99_ms", effect.until_first_packet.quantile(0.99), "ms"),
+        Figure::median("rule_effect_p50_ms", &effect.until_first_packet, "ms"),
+        Figure::median("rule_call_p50_ms", &effect.call, "ms"),
+    ])
+}
+
+fn books_of_packets() -> Result<Vec<Figure>> {
+    let books = books::measure()?;
+    #[expect(clippy::cast_precision_loss, reason = "counts of packets are far below 2^52")]
+    let count = |name: &str, packets: u64| Figure::single(name, packets as f64, "packets");
+    #[expect(clippy::cast_precision_loss, reason = "as above")]
+    let difference = books.difference().unsigned_abs() as f64;
+    let mut figures = vec![
+        Figure::single("books_difference", difference, "packets"),
+        count("books_received", books.received),
+        count("books_left", books.left),
+        count("books_refused", books.refused),
+    ];
+    figures.extend(books.reasons.iter().map(|(reason, packets)| count(&format!("books_{reason}"), *packets)));
     Ok(figures)
 }
 

@@ -1,5 +1,7 @@
 //! The bench's kernel half, loaded: its programs and maps, by what they are for.
 
+use std::cell::RefCell;
+
 use anyhow::{Context, Result};
 use aya::maps::{Array, DevMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{ProgramFd, Xdp, XdpMode};
@@ -28,6 +30,10 @@ unsafe impl Pod for Arrivals {}
 pub(crate) enum Role {
     /// Sends as fast as it can.
     Generate,
+    /// The same with IPv6.
+    GenerateIpv6,
+    /// Sends packets that must not be forwarded among those that must.
+    GenerateMix,
     /// Sends at a set rate, with time stamps.
     GenerateStamped,
     /// Redirects, and nothing else.
@@ -36,8 +42,16 @@ pub(crate) enum Role {
     Pass,
     /// Hands the same packet again and again to the program that is measured.
     Again,
+    /// The same with an IPv6 packet.
+    AgainIpv6,
     /// Counts what arrives.
     Count,
+    /// Counts what arrives behind an 802.1Q tag.
+    CountTagged,
+    /// Counts what arrives as IPv6.
+    CountIpv6,
+    /// Counts what arrives, and notes when the first packet did.
+    NoteFirst,
     /// Counts what arrives and keeps its delay.
     Time,
 }
@@ -46,11 +60,17 @@ impl Role {
     fn name(self) -> &'static str {
         match self {
             Self::Generate => "generate",
+            Self::GenerateIpv6 => "generate_ipv6",
+            Self::GenerateMix => "generate_mix",
             Self::GenerateStamped => "generate_stamped",
             Self::Bare => "bare",
             Self::Pass => "pass",
             Self::Again => "again",
+            Self::AgainIpv6 => "again_ipv6",
             Self::Count => "count",
+            Self::CountTagged => "count_tagged",
+            Self::CountIpv6 => "count_ipv6",
+            Self::NoteFirst => "note_first",
             Self::Time => "time",
         }
     }
@@ -62,7 +82,7 @@ pub(crate) struct Programs {
     load: Array<MapData, Load>,
     turn: PerCpuArray<MapData, Turn>,
     expected: Array<MapData, Headers>,
-    arrivals: PerCpuArray<MapData, Arrivals>,
+    arrivals: RefCell<PerCpuArray<MapData, Arrivals>>,
     delays: Array<MapData, u32>,
     devices: DevMap<MapData>,
     measured: ProgramArray<MapData>,
@@ -80,7 +100,7 @@ impl Programs {
             load: take(&mut ebpf, "LOAD")?,
             turn: take(&mut ebpf, "TURN")?,
             expected: take(&mut ebpf, "EXPECTED")?,
-            arrivals: take(&mut ebpf, "ARRIVALS")?,
+            arrivals: RefCell::new(take(&mut ebpf, "ARRIVALS")?),
             delays: take(&mut ebpf, "DELAYS")?,
             devices: take(&mut ebpf, "DEVICES")?,
             measured: take(&mut ebpf, "MEASURED")?,
@@ -131,7 +151,7 @@ impl Programs {
 
     /// Packets that arrived since the start, all processors together.
     pub(crate) fn arrivals(&self) -> Result<Arrivals> {
-        let each = self.arrivals.get(&0, 0)?;
+        let each = self.arrivals.borrow().get(&0, 0)?;
         Ok(each.iter().fold(Arrivals::default(), |sum, cpu| Arrivals {
             right: sum.right + cpu.right,
             wrong: sum.wrong + cpu.wrong,
@@ -140,9 +160,17 @@ impl Programs {
         }))
     }
 
+    /// Forgets when the first packet arrived: the next one is the first.
+    pub(crate) fn forget_first(&self) -> Result<()> {
+        let each = self.arrivals.borrow().get(&0, 0)?;
+        let forgotten = each.iter().map(|arrivals| Arrivals { first: 0, ..*arrivals });
+        self.arrivals.borrow_mut().set(0, PerCpuValues::try_from(forgotten.collect::<Vec<_>>())?, 0)?;
+        Ok(())
+    }
+
     /// The delays that were kept, in nanoseconds; forgets them.
     pub(crate) fn take_delays(&mut self) -> Result<Vec<u32>> {
-        let each = self.arrivals.get(&0, 0)?;
+        let each = self.arrivals.borrow().get(&0, 0)?;
         let mut delays = Vec::new();
         for (cpu, arrivals) in (0..CPUS).zip(each.iter()) {
             let kept = u32::try_from(arrivals.samples).unwrap_or(u32::MAX).min(SAMPLES_PER_CPU);
@@ -151,7 +179,7 @@ impl Programs {
             }
         }
         let forgotten = each.iter().map(|arrivals| Arrivals { samples: 0, ..*arrivals });
-        self.arrivals.set(0, PerCpuValues::try_from(forgotten.collect::<Vec<_>>())?, 0)?;
+        self.arrivals.borrow_mut().set(0, PerCpuValues::try_from(forgotten.collect::<Vec<_>>())?, 0)?;
         Ok(delays)
     }
 }

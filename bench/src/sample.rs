@@ -23,7 +23,7 @@ impl Sample {
 
     /// The value below which this share (0 to 1) of the values is, interpolated between neighbours; NaN if there is
     /// none.
-    fn quantile(&self, share: f64) -> f64 {
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a sample has a few hundred values")]
         let position = share * self.0.len().saturating_sub(1) as f64;
         #[expect(

@@ -1,7 +1,9 @@
 //! What is compared: the real relay, and a program that only redirects.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
-use relay_user::{LegSpec, ModeChoice, Options, Plan, Relay, StreamSpec};
+use relay_user::{LegId, LegSpec, ModeChoice, Options, Plan, Relay, StreamSpec};
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
@@ -37,19 +39,23 @@ impl RunningRelay {
         })?
     }
 
-    /// Installs a call between camera and viewer for each flow, both directions.
-    pub(crate) fn install_flows(&self, flows: u32) -> Result<()> {
-        let mut plan = Plan::default();
-        for flow in 0..flows {
-            let ingress = plan.legs.len();
-            plan.legs.push(leg(wire::camera_ends(flow)));
-            plan.legs.push(leg(wire::viewer_ends(flow)));
-            plan.streams.push(StreamSpec { ingress, egress: ingress + 1 });
-            plan.streams.push(StreamSpec { ingress: ingress + 1, egress: ingress });
-        }
-        self.runtime.block_on(self.relay.install(&plan)).context("installing the legs of every flow")?;
-        Ok(())
+    /// Installs legs and streams.
+    pub(crate) fn install(&self, plan: &Plan) -> Result<Vec<LegId>> {
+        Ok(self.runtime.block_on(self.relay.install(plan))?)
     }
+}
+
+/// A call between camera and viewer for each of these flows, both directions.
+pub(crate) fn calls(flows: Range<u32>) -> Plan {
+    let mut plan = Plan::default();
+    for flow in flows {
+        let ingress = plan.legs.len();
+        plan.legs.push(leg(wire::camera_ends(flow)));
+        plan.legs.push(leg(wire::viewer_ends(flow)));
+        plan.streams.push(StreamSpec { ingress, egress: ingress + 1 });
+        plan.streams.push(StreamSpec { ingress: ingress + 1, egress: ingress });
+    }
+    plan
 }
 
 impl Subject {

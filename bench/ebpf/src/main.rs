@@ -5,6 +5,7 @@
 mod frame;
 mod generate;
 mod maps;
+mod mix;
 mod records;
 mod shape;
 mod sink;
@@ -25,6 +26,12 @@ pub fn generate(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn generate_ipv6(ctx: XdpContext) -> u32 {
     generate::at_once::<Ipv6>(&ctx)
+}
+
+/// Sends as fast as it can, and among the packets that must be forwarded those that must not.
+#[xdp]
+pub fn generate_mix(ctx: XdpContext) -> u32 {
+    mix::next(&ctx)
 }
 
 /// Sends at a set rate, each packet with the time of its departure.
