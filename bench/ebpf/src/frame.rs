@@ -10,6 +10,8 @@ use crate::shape::Shape;
 const ETHERTYPE_IPV4: u16 = 0x0800_u16.to_be();
 const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
 const PROTOCOL_UDP: u8 = 17;
+/// In the word of identification and fragment offset.
+const DO_NOT_FRAGMENT: u32 = 0x4000;
 
 /// A frame of this shape that is at least [`Shape::SHORTEST`] bytes long.
 #[derive(Clone, Copy)]
@@ -60,8 +62,7 @@ impl<S: Shape> Frame<S> {
             self.store(S::IP + 32, headers.destination[2]);
             self.store(S::IP + 36, destination.to_be());
         } else {
-            // Identification, and no fragment.
-            self.store(S::IP + 4, ((0xffff - moved) << 16).to_be());
+            self.store(S::IP + 4, ((0xffff - moved) << 16 | DO_NOT_FRAGMENT).to_be());
             self.store(S::IP + 8, headers.hops);
             self.store(S::IP + 12, source.to_be());
             self.store(S::IP + 16, destination.to_be());
