@@ -39,9 +39,10 @@ pub(crate) fn measure(repetitions: usize) -> Result<Effect> {
     let mut lane = Lane::lay(Subject::Relay, ROOM, Role::GenerateStamped, Role::NoteFirst)?;
     let traffic = Traffic { size: USUAL_SIZE, flows: 1, batch: 1, interval: INTERVAL };
     let mut effect = Effect::default();
-    lane.while_sending(traffic, 1, |lane, _| {
+    lane.while_sending(traffic, 1, |lane, senders| {
         for _ in 0..repetitions {
-            repeat(lane, &mut effect)?;
+            thread::sleep(REST);
+            senders.undisturbed(|| repeat(lane, &mut effect))?;
         }
         Ok(())
     })?;
@@ -51,7 +52,6 @@ pub(crate) fn measure(repetitions: usize) -> Result<Effect> {
 
 fn repeat(lane: &Lane, effect: &mut Effect) -> Result<()> {
     let (running, programs) = (lane.relay()?, lane.programs());
-    thread::sleep(REST);
     programs.forget_first()?;
     let plan = subject::calls(0..1);
     let start = clock::monotonic();

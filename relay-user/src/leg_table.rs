@@ -50,6 +50,11 @@ impl LegTable {
         self.legs.length()
     }
 
+    /// How many records have been used, from the first one on.
+    pub(crate) fn used(&self) -> u32 {
+        self.never_used
+    }
+
     /// How many more legs fit.
     pub(crate) fn free(&self) -> usize {
         (self.legs.length() as usize).saturating_sub(1 + self.installed.len())

@@ -69,22 +69,11 @@ pub(crate) struct State {
     pub(crate) next_hops: NextHops,
     installed: HashMap<LegId, Installed>,
     capacity: u32,
-    /// What removed legs had dropped.
-    dropped: [u64; relay_common::verdict::DROPS],
-    forwarded: u64,
 }
 
 impl State {
     pub(crate) fn new(table: LegTable, counters: Counters, next_hops: NextHops, capacity: u32) -> Self {
-        Self {
-            table,
-            counters,
-            next_hops,
-            installed: HashMap::new(),
-            capacity,
-            dropped: [0; relay_common::verdict::DROPS],
-            forwarded: 0,
-        }
+        Self { table, counters, next_hops, installed: HashMap::new(), capacity }
     }
 
     /// Installs all legs, or none. The caller keeps the next hops if this fails.
@@ -156,13 +145,8 @@ impl State {
     pub(crate) fn remove(&mut self, id: LegId, now: Instant) {
         let Some(leg) = self.installed.get(&id) else { return };
         self.table.remove(leg.key, now);
-        let (egress, ingress, hop, slot) = (leg.egress, leg.ingress.clone(), leg.hop, leg.slot);
+        let (egress, ingress, hop) = (leg.egress, leg.ingress.clone(), leg.hop);
 
-        let counters = self.counters.of(slot);
-        self.forwarded += counters.forwarded;
-        for (total, dropped) in self.dropped.iter_mut().zip(counters.dropped) {
-            *total += dropped;
-        }
         if let Some(sender) = egress.and_then(|egress| self.installed.get_mut(&egress)) {
             sender.ingress.retain(|other| *other != id);
         }
@@ -253,15 +237,8 @@ impl State {
 
     /// Packets that all legs, present and past, forwarded, and dropped by reason.
     pub(crate) fn totals(&self) -> (u64, Vec<(&'static str, u64)>) {
-        let (mut forwarded, mut dropped) = (self.forwarded, self.dropped);
-        for leg in self.installed.values() {
-            let counters = self.counters.of(leg.slot);
-            forwarded += counters.forwarded;
-            for (total, more) in dropped.iter_mut().zip(counters.dropped) {
-                *total += more;
-            }
-        }
-        (forwarded, named(&dropped))
+        let totals = self.counters.totals(self.table.used());
+        (totals.forwarded, named(&totals.dropped))
     }
 
     /// How many legs are installed, and how many more fit.
