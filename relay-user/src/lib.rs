@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod af_xdp;
 mod attach;
 mod counters;
 mod device_counters;

@@ -1,0 +1,283 @@
+//! The AF_XDP engine: a socket for each receive queue of each device, a worker for each set of queues, and the map that
+//! leads punted packets there.
+//!
+//! There are as many workers as the device with the fewest queues has; worker n serves queue n of each device, and those
+//! that are a multiple of the workers beyond. So each worker has a socket of its own on every device, sends without
+//! asking another, and shares one UMEM among its sockets.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use aya::maps::{MapData, XskMap};
+use relay_common::limits::DEVICES;
+use relay_common::punt::{QUEUES_PER_DEVICE, socket_index};
+
+use super::counters::PortCounters;
+use super::frames::Frames;
+use super::handler::Handler;
+use super::port::Port;
+use super::queues::{Queues, name_of};
+use super::socket::{Queue, Socket, SocketError};
+use super::stop::Stop;
+use super::umem::{HEADROOM, Umem};
+use super::worker::{Ports, Worker};
+
+/// Frames for each queue where the caller names no other number: half for packets that come in, half for packets that
+/// leave. 8 MiB a queue at the usual MTU.
+pub const DEFAULT_FRAMES: u32 = 4096;
+/// Least and most frames for each queue.
+const FRAMES: std::ops::RangeInclusive<u32> = 128..=65_536;
+/// Bytes of a frame, by what it must hold: the kernel takes these two.
+const FRAME_SIZES: [usize; 2] = [2048, 4096];
+/// Ethernet header and two VLAN tags: what a frame may have beyond the MTU.
+const LINK_HEADERS: usize = 22;
+/// How long a worker waits before it tries again to send to a device that takes nothing, in milliseconds.
+const RETRY_MS: libc::c_int = 1;
+/// Turns that a worker may take for what had come in when it was told to end.
+const LAST_TURNS: u32 = 2048;
+
+/// Why the engine does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A number that no ring can have.
+    #[error(
+        "{found} AF_XDP frames for each queue were asked for; it must be a power of two from {} to {}",
+        FRAMES.start(), FRAMES.end()
+    )]
+    Frames {
+        /// What was asked for.
+        found: u32,
+    },
+    /// The frames do not fit.
+    #[error("there is no memory for {frames} AF_XDP frames of {size} bytes: {source}")]
+    Memory {
+        /// Frames of one worker.
+        frames: u32,
+        /// Bytes of each.
+        size: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// An interface cannot be asked for its queues.
+    #[error("the queues of {interface} could not be read: {source}")]
+    Queues {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A socket cannot be entered into the map.
+    #[error("entering the socket of queue {queue} of {interface} into the kernel's map failed")]
+    Map {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        queue: u32,
+        /// What the kernel said.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// A thread cannot be started.
+    #[error("a worker thread could not be started: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// A device that the program runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Device {
+    /// Its slot in the `DEVICES` map.
+    pub(crate) slot: u32,
+    /// Index of the interface.
+    pub(crate) interface: u32,
+    /// Largest IP packet that it takes, in bytes.
+    pub(crate) mtu: u32,
+}
+
+/// What was counted for one queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct QueueCounters {
+    /// Packets that came to user space.
+    pub(crate) received: u64,
+    /// Packets that were given to the device.
+    pub(crate) sent: u64,
+    /// Of those, packets that the device dropped.
+    pub(crate) device_refused: u64,
+    /// Frames that the kernel handed back without having them.
+    pub(crate) misplaced: u64,
+    /// Packets that the kernel dropped because no frame was free, or because they are larger than a frame.
+    pub(crate) no_frame: u64,
+    /// Packets that the kernel dropped because the RX ring was full.
+    pub(crate) ring_full: u64,
+}
+
+/// One socket, as others than its worker see it.
+struct Opened {
+    index: u32,
+    socket: Arc<Socket>,
+    counters: Arc<PortCounters>,
+}
+
+/// The running engine; it ends when it is dropped, after the packets that came in until then.
+pub(crate) struct Engine {
+    punts: XskMap<MapData>,
+    opened: Vec<Opened>,
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Opens the sockets in the network namespace of the calling thread, and starts the workers, each with a handler of
+    /// its own.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; nothing runs then.
+    pub(crate) fn start<H: Handler + Send + 'static>(
+        devices: &[Device],
+        frames_per_queue: u32,
+        punts: XskMap<MapData>,
+        mut handler: impl FnMut() -> H,
+    ) -> Result<Self, EngineError> {
+        if !frames_per_queue.is_power_of_two() || !FRAMES.contains(&frames_per_queue) {
+            return Err(EngineError::Frames { found: frames_per_queue });
+        }
+        let stop = Arc::new(Stop::new().map_err(EngineError::Thread)?);
+        let mut engine = Self { punts, opened: Vec::new(), stop, threads: Vec::new() };
+        let sets = queues_of_workers(devices)?;
+        for (number, queues) in sets.iter().enumerate() {
+            let (umem, ports) = engine.open(devices, queues, frames_per_queue)?;
+            let (worker, stop) = (Worker::new(umem, ports, handler()), Arc::clone(&engine.stop));
+            let thread = thread::Builder::new().name(format!("af-xdp-{number}"));
+            engine.threads.push(thread.spawn(move || run(worker, &stop)).map_err(EngineError::Thread)?);
+        }
+        // Not before every worker runs: from here on packets come.
+        for opened in &engine.opened {
+            engine.punts.set(opened.index, opened.socket.as_fd().as_raw_fd(), 0).map_err(|source| {
+                let (slot, queue) = (opened.index / QUEUES_PER_DEVICE, opened.index % QUEUES_PER_DEVICE);
+                let interface = devices.iter().find(|device| device.slot == slot);
+                let interface = interface.map_or_else(String::new, |device| name_of(device.interface));
+                EngineError::Map { interface, queue, source: Box::new(source) }
+            })?;
+        }
+        Ok(engine)
+    }
+
+    /// Workers, and sockets.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.threads.len(), self.opened.len())
+    }
+
+    /// What was counted, all queues together.
+    pub(crate) fn counters(&self) -> QueueCounters {
+        let mut sum = QueueCounters::default();
+        for opened in &self.opened {
+            sum.received += opened.counters.received.get();
+            sum.sent += opened.counters.sent.get();
+            sum.device_refused += opened.counters.device_refused.get();
+            sum.misplaced += opened.counters.misplaced.get();
+            // A socket whose device is gone does not tell any more.
+            if let Ok(kernel) = opened.socket.statistics() {
+                sum.no_frame += kernel.rx_dropped;
+                sum.ring_full += kernel.rx_ring_full;
+            }
+        }
+        sum
+    }
+
+    /// Opens the sockets of one worker.
+    fn open(
+        &mut self,
+        devices: &[Device],
+        queues: &[(usize, u32)],
+        frames_per_queue: u32,
+    ) -> Result<(Umem, Ports<Arc<Socket>>), EngineError> {
+        let ports = u32::try_from(queues.len()).unwrap_or(u32::MAX);
+        let frames = frames_per_queue.saturating_mul(ports);
+        let largest = devices.iter().map(|device| device.mtu as usize).max().unwrap_or(0);
+        let [small, large] = FRAME_SIZES;
+        let size = if largest + LINK_HEADERS + HEADROOM <= small { small } else { large };
+        let umem = Umem::new(frames, size).map_err(|source| EngineError::Memory { frames, size, source })?;
+        let mut set =
+            Ports { frames: Frames::new(frames), ports: Vec::new(), egress: vec![None; DEVICES as usize] };
+        let first = self.opened.len();
+        for (number, (at, queue)) in (0_u16..).zip(queues) {
+            let Some(device) = devices.get(*at) else { continue };
+            let Some(index) = socket_index(device.slot, *queue) else { continue };
+            let shared = self.opened.get(first).map(|opened| Arc::clone(&opened.socket));
+            let place = Queue { interface: device.interface, number: *queue };
+            let ring = frames_per_queue / 2;
+            let (socket, rings) = Socket::open(place, &umem, ring, shared.as_deref())?;
+            let (socket, counters) = (Arc::new(socket), Arc::new(PortCounters::default()));
+            set.ports.push(Port::new(number, rings, Arc::clone(&socket), ring, Arc::clone(&counters)));
+            self.opened.push(Opened { index, socket, counters });
+            if let Some(egress) = set.egress.get_mut(device.slot as usize) {
+                // The lowest queue of each device, which is one that the device can send by.
+                egress.get_or_insert(number);
+            }
+        }
+        Ok((umem, set))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for opened in &self.opened {
+            // It may not be there yet, if the engine did not start; there is nobody to tell.
+            let _ = self.punts.unset(opened.index);
+        }
+        self.stop.request();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The queues of each worker: the place of the device in `devices`, and the number of its queue.
+fn queues_of_workers(devices: &[Device]) -> Result<Vec<Vec<(usize, u32)>>, EngineError> {
+    let mut queues = HashMap::new();
+    let mut workers = QUEUES_PER_DEVICE;
+    for (at, device) in devices.iter().enumerate() {
+        let found = Queues::of(device.interface)
+            .map_err(|source| EngineError::Queues { interface: name_of(device.interface), source })?;
+        workers = workers.min(found.receive).min(found.transmit);
+        queues.insert(at, found.receive.min(QUEUES_PER_DEVICE));
+    }
+    let set = |worker: u32| {
+        let of = |at: usize| (worker..queues.get(&at).copied().unwrap_or(0)).step_by(workers as usize);
+        (0..devices.len()).flat_map(|at| of(at).map(move |queue| (at, queue))).collect()
+    };
+    Ok((0..workers).map(set).collect())
+}
+
+/// The life of a worker's thread.
+fn run<H: Handler>(mut worker: Worker<Arc<Socket>, H>, stop: &Stop) {
+    let watch = |descriptor: BorrowedFd<'_>| libc::pollfd {
+        fd: descriptor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut polled: Vec<libc::pollfd> = worker.wakeups().map(|socket| watch(socket.as_fd())).collect();
+    polled.push(watch(stop.as_fd()));
+    let mut last_turns = LAST_TURNS;
+    loop {
+        let handled = worker.turn();
+        if stop.is_requested() {
+            if handled == 0 || last_turns == 0 {
+                return;
+            }
+            last_turns -= 1;
+            continue;
+        }
+        if handled > 0 {
+            continue;
+        }
+        let patience = if worker.is_waiting() { RETRY_MS } else { -1 };
+        // SAFETY: the descriptors are open for as long as the worker and `stop` live, and the array has this length.
+        unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, patience) };
+    }
+}
