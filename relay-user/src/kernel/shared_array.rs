@@ -3,20 +3,35 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use aya::Pod;
 use aya::maps::MapData;
 
-/// The mapped elements of one array map. The program in the kernel reads, and for some words writes, at any time.
+/// The mapped elements of one array map. The program in the kernel reads, and for some words writes, at any time. A clone
+/// is another handle of the same memory.
+#[derive(Clone)]
 pub(crate) struct SharedArray<T> {
     start: NonNull<T>,
     length: u32,
-    bytes: usize,
     elements: PhantomData<T>,
+    /// Keeps the memory mapped.
+    _mapping: Arc<Mapping>,
 }
+
+/// Memory that is mapped; unmapped when it is dropped.
+struct Mapping {
+    address: NonNull<libc::c_void>,
+    bytes: usize,
+}
+
+// SAFETY: a mapping belongs to the process and is not tied to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: nothing is accessed through it but its own address and size.
+unsafe impl Sync for Mapping {}
 
 // SAFETY: the mapping belongs to the value and is not tied to a thread.
 unsafe impl<T: Send> Send for SharedArray<T> {}
@@ -39,33 +54,29 @@ impl<T: Pod> SharedArray<T> {
         let stride = size_of::<T>().next_multiple_of(8);
         let length = info.max_entries();
         let bytes = stride * length as usize;
-        // SAFETY: a new mapping at an address of the kernel's choice; no memory of ours is touched.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                map.fd().as_fd().as_raw_fd(),
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))?;
-        Ok(Self { start, length, bytes, elements: PhantomData })
+        let mapping = Mapping::new(bytes, libc::MAP_SHARED, map.fd().as_fd().as_raw_fd())?;
+        Ok(Self::over(mapping, length))
     }
 
-    /// An array of zeros that no kernel half shares: for tests of the tables.
+    /// An array of zeros that no kernel half shares.
+    ///
+    /// # Errors
+    /// There is not so much memory.
+    pub(crate) fn anonymous(length: u32) -> io::Result<Self> {
+        let bytes = size_of::<T>().next_multiple_of(8) * length as usize;
+        let mapping = Mapping::new(bytes, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+        Ok(Self::over(mapping, length))
+    }
+
+    /// Like [`SharedArray::anonymous`], for tests of the tables.
     #[cfg(test)]
     pub(crate) fn in_memory(length: u32) -> Self {
-        let bytes = size_of::<T>().next_multiple_of(8) * length as usize;
-        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at an address of the kernel's choice; no memory of ours is touched.
-        let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
-        assert_ne!(address, libc::MAP_FAILED);
-        Self { start: NonNull::new(address.cast()).unwrap(), length, bytes, elements: PhantomData }
+        Self::anonymous(length).unwrap()
+    }
+
+    fn over(mapping: Mapping, length: u32) -> Self {
+        let start = mapping.address.cast();
+        Self { start, length, elements: PhantomData, _mapping: Arc::new(mapping) }
     }
 
     /// Number of elements.
@@ -110,9 +121,22 @@ impl<T: Pod> SharedArray<T> {
     }
 }
 
-impl<T> Drop for SharedArray<T> {
+impl Mapping {
+    fn new(bytes: usize, kind: libc::c_int, file: RawFd) -> io::Result<Self> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice; no memory of ours is touched.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, file, 0) };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let address = NonNull::new(address).ok_or_else(|| io::Error::other("mapped at address 0"))?;
+        Ok(Self { address, bytes })
+    }
+}
+
+impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the very mapping that `map` made; nothing borrowed from it outlives `self`.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+        // SAFETY: the very mapping that `new` made; every handle of it is gone.
+        unsafe { libc::munmap(self.address.as_ptr(), self.bytes) };
     }
 }
