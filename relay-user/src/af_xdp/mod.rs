@@ -8,11 +8,13 @@
 
 mod counters;
 mod engine;
+mod forwarder;
 mod frames;
 mod handler;
 mod memory;
 mod port;
 mod queues;
+mod records;
 mod ring;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod simulation;

@@ -278,7 +278,9 @@ fn check(worker: &Simulated, kernel: &[KernelPort]) -> Result<(), String> {
     for (index, (place, found)) in worker.frames().places().iter().zip(found).enumerate() {
         if found != (1, *place) {
             let (times, last) = found;
-            return Err(format!("frame {index} is {place:?} in the book, and found {times} times, as {last:?}"));
+            return Err(format!(
+                "frame {index} is {place:?} in the book, and found {times} times, as {last:?}"
+            ));
         }
     }
     let book = &book.0;

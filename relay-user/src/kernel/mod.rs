@@ -6,14 +6,18 @@ mod shared_array;
 
 use std::io;
 
-use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, XskMap};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use relay_common::device::DeviceOffsets;
-use relay_common::leg::{Admission, Leg, LegDrops, Traffic};
+use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
 use relay_common::limits::{BUCKETS_PER_RECORD, leg_buckets};
 use relay_common::next_hop::NextHop;
+use relay_common::police::Police;
+use relay_common::quality::Quality;
+use relay_common::retag::{PayloadMap, Retag};
 use relay_common::tap::Tapped;
+use relay_common::user_traffic::UserTraffic;
 
 use crate::device_counters::{self, DeviceDrops};
 
@@ -66,12 +70,19 @@ pub(crate) struct Kernel {
     pub(crate) buckets: SharedArray<BucketRecord>,
     pub(crate) legs: SharedArray<Leg>,
     pub(crate) admissions: SharedArray<Admission>,
+    pub(crate) addresses6: SharedArray<Addresses6>,
+    pub(crate) retags: SharedArray<Retag>,
+    pub(crate) payload_maps: SharedArray<PayloadMap>,
+    pub(crate) police: SharedArray<Police>,
+    pub(crate) quality: SharedArray<Quality>,
     pub(crate) traffic: SharedArray<Traffic>,
+    pub(crate) user_traffic: SharedArray<UserTraffic>,
     pub(crate) drops: SharedArray<LegDrops>,
     pub(crate) next_hops: SharedArray<NextHop>,
     pub(crate) passed: PerCpuArray<MapData, u64>,
     pub(crate) devices: DevMap<MapData>,
     pub(crate) device_slots: HashMap<MapData, u32, u32>,
+    pub(crate) punts: XskMap<MapData>,
     pub(crate) device_drops: DeviceDrops,
     pub(crate) events: RingBuf<MapData>,
     pub(crate) taps: RingBuf<MapData>,
@@ -120,11 +131,18 @@ impl Kernel {
             legs: shared(&mut ebpf, "LEGS")?,
             next_hops: shared(&mut ebpf, "NEXT_HOPS")?,
             admissions: shared(&mut ebpf, "ADMISSIONS")?,
+            addresses6: shared(&mut ebpf, "ADDRESSES6")?,
+            retags: shared(&mut ebpf, "RETAGS")?,
+            payload_maps: shared(&mut ebpf, "PAYLOAD_MAPS")?,
+            police: shared(&mut ebpf, "POLICE")?,
+            quality: shared(&mut ebpf, "QUALITY")?,
             traffic: shared(&mut ebpf, "TRAFFIC")?,
+            user_traffic: shared(&mut ebpf, "USER_TRAFFIC")?,
             drops: shared(&mut ebpf, "LEG_DROPS")?,
             passed: map(&mut ebpf, "PASSED")?,
             devices: map(&mut ebpf, "DEVICES")?,
             device_slots: map(&mut ebpf, "DEVICE_SLOTS")?,
+            punts: map(&mut ebpf, "PUNTS")?,
             device_drops,
             events: map(&mut ebpf, "EVENTS")?,
             taps: map(&mut ebpf, "TAPS")?,

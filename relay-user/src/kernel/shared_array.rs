@@ -94,6 +94,11 @@ impl<T: Pod> SharedArray<T> {
         unsafe { self.start.as_ptr().byte_add(size_of::<T>().next_multiple_of(8) * index as usize) }
     }
 
+    /// Address of an element that a packet names, valid for as long as this handle; `None` if there is no such element.
+    pub(crate) fn pointer(&self, index: u32) -> Option<*mut T> {
+        (index < self.length).then(|| self.element(index))
+    }
+
     /// A copy of an element. Words that the kernel half changes meanwhile are old or new, each as a whole.
     pub(crate) fn read(&self, index: u32) -> T {
         // SAFETY: in range and aligned by the mapping's page alignment; volatile, because the kernel half may write.

@@ -1,0 +1,201 @@
+//! Sends punted packets on, by the same records and with the same code as the XDP program. What the program has done
+//! already, finding the leg, admitting the source and charging the limits, is not done again.
+
+use relay_common::byte_order::Be16;
+use relay_common::decide::{self, Found, Plane, Subject};
+use relay_common::event;
+use relay_common::frame::ethernet::{ETHERNET, Payload};
+use relay_common::frame::rebuild::{self, Link};
+use relay_common::frame::{Datagram, Essence, Ethernet, Ipv4Udp, Ipv6Udp, UDP};
+use relay_common::leg::route;
+use relay_common::next_hop::NextHop;
+use relay_common::packet::Packet as View;
+use relay_common::punt::Metadata;
+use relay_common::verdict::Drop;
+
+use super::handler::{Handler, Outbox, Outcome, Packet};
+use super::records::Records;
+
+/// Headers of IPv6 are longer than those of IPv4 by so many bytes.
+const LONGER: u32 = 20;
+
+/// The handler of one worker.
+pub(crate) struct Forwarder {
+    records: Records,
+}
+
+/// What is left to be done when a datagram has been looked at.
+enum Left {
+    /// Nothing: it has its new addresses.
+    Nothing,
+    /// Its headers, of so many bytes, must be built anew.
+    Headers { essence: Essence, length: usize },
+}
+
+impl Forwarder {
+    /// A handler that works on these records.
+    pub(crate) fn new(records: Records) -> Self {
+        Self { records }
+    }
+
+    /// Rewrites the packet; the slot of the device that it leaves by.
+    fn forward(&self, leg: u32, packet: &mut Packet<'_>) -> Result<u32, Drop> {
+        let found = Found::at(&self.records, leg).ok_or(Drop::NoStream)?;
+        let bytes = packet.bytes();
+        let view = View::new(bytes);
+        // The program has read these headers: nothing else is punted.
+        let parsed = Ethernet::parse(&view).map_err(|_| Drop::LengthMismatch)?;
+        let (hop, left) = match parsed {
+            (ethernet, Payload::Ipv4, at) => self.datagram::<Ipv4Udp<'_>>(&view, ethernet, at, &found),
+            (ethernet, Payload::Ipv6, at) => self.datagram::<Ipv6Udp<'_>>(&view, ethernet, at, &found),
+        }?;
+        if let Left::Headers { essence, length } = left {
+            self.rebuild(packet, &found, &hop, &essence, length)?;
+        }
+        Ok(hop.device)
+    }
+
+    fn datagram<'a, D: Readdressed<'a>>(
+        &self,
+        view: &View<'a>,
+        mut ethernet: Ethernet<'a>,
+        offset: usize,
+        found: &Found,
+    ) -> Result<(NextHop, Left), Drop> {
+        let mut datagram = D::parse(view, offset).map_err(|_| Drop::LengthMismatch)?;
+        datagram.check(view.length().saturating_sub(offset))?;
+        let (payload, route) = (offset + D::HEADERS, found.route());
+        if route.has(route::MEASURED) {
+            decide::measure(&self.records, found.index, view, payload);
+        }
+        let hop = decide::next_hop(&self.records, found, route).inspect_err(|reason| {
+            if *reason == Drop::NextHopUnresolved {
+                let subject = Subject::of(&datagram, view, payload);
+                let subject = Subject { next_hop: route.index(), ..subject };
+                self.records.notify(event::NEXT_HOP_UNRESOLVED, found.index, &subject);
+            }
+        })?;
+        // SAFETY: the records promise a valid one; each of its aligned words changes as a whole.
+        let hop = unsafe { hop.read_volatile() };
+        let to_v6 = route.has(route::TO_V6);
+        let grown = if to_v6 && !D::V6 { datagram.ip_length() + LONGER } else { datagram.ip_length() };
+        if grown > hop.mtu {
+            return Err(Drop::TooBig);
+        }
+        if to_v6 && !datagram.has_checksum() {
+            give_checksum(view, offset, &mut datagram).ok_or(Drop::LengthMismatch)?;
+        }
+        if route.has(route::RETAGGED) {
+            decide::retag(&self.records, found.index, &mut datagram, view, payload);
+        }
+        if offset == ETHERNET && hop.tags[0].wire() == 0 && to_v6 == D::V6 {
+            datagram.readdress(&self.records, found)?;
+            ethernet.set_macs(&hop.macs);
+            return Ok((hop, Left::Nothing));
+        }
+        Ok((hop, Left::Headers { essence: datagram.essence(), length: payload }))
+    }
+
+    /// Builds all headers anew, in front of the payload of UDP, which stays where it is.
+    fn rebuild(
+        &self,
+        packet: &mut Packet<'_>,
+        found: &Found,
+        hop: &NextHop,
+        essence: &Essence,
+        length: usize,
+    ) -> Result<(), Drop> {
+        let to_v6 = found.route().has(route::TO_V6);
+        let grow = rebuild::length(&hop.tags, to_v6).checked_signed_diff(length);
+        grow.and_then(|grow| packet.grow_front(grow)).ok_or(Drop::NoRoom)?;
+        let view = View::new(packet.bytes());
+        let (link, destination) = (Link { macs: &hop.macs, tags: &hop.tags }, found.destination());
+        let written = if to_v6 {
+            let addresses = self.records.addresses6(found.index).ok_or(Drop::NoRoom)?;
+            // SAFETY: the records promise a valid one. A packet that sees half of a new address goes astray, once.
+            let addresses = unsafe { addresses.read_volatile() };
+            rebuild::write_v6(&view, link, essence, &addresses, destination.ports)
+        } else {
+            let addresses = (found.origin(), destination.address);
+            rebuild::write_v4(&view, link, essence, addresses, destination.ports)
+        };
+        written.ok_or(Drop::NoRoom)
+    }
+
+    /// The leg to count a packet for: none, if its leg is gone.
+    fn counted(&self, metadata: &Metadata) -> u32 {
+        let is_there = self.records.generation(metadata.leg) == Some(metadata.generation);
+        if is_there { metadata.leg } else { 0 }
+    }
+}
+
+impl Handler for Forwarder {
+    fn handle(&mut self, metadata: &Metadata, packet: &mut Packet<'_>, _: &mut dyn Outbox) -> Outcome {
+        if self.counted(metadata) == 0 {
+            return Outcome::Drop(Drop::Orphan);
+        }
+        match self.forward(metadata.leg, packet) {
+            Ok(device) => Outcome::Send { device },
+            Err(reason) => Outcome::Drop(reason),
+        }
+    }
+
+    fn sent(&mut self, metadata: &Metadata, bytes: usize) {
+        self.records.sent(self.counted(metadata), bytes);
+    }
+
+    fn dropped(&mut self, metadata: &Metadata, reason: Drop, bytes: usize) {
+        self.records.dropped(self.counted(metadata), reason, bytes);
+    }
+}
+
+/// Gives a datagram over IPv4 that has no UDP checksum the one that it needs over IPv6, as if it had come with it.
+fn give_checksum<'a, D: Datagram<'a>>(view: &View<'a>, offset: usize, datagram: &mut D) -> Option<()> {
+    let essence = datagram.essence();
+    let length = usize::from(essence.udp_length.get());
+    let start = offset + D::HEADERS - UDP;
+    let mut sum = essence.addresses;
+    let mut at = 0;
+    while at < length {
+        let word = if at + 2 <= length {
+            view.view::<2>(start + at)?.be16::<0>()
+        } else {
+            Be16::new(u16::from(view.view::<1>(start + at)?.u8::<0>()) << 8)
+        };
+        sum.0 += u64::from(word.wire());
+        at += 2;
+    }
+    // The pseudo header: protocol and length (RFC 768).
+    sum.0 += u64::from(Be16::new(17).wire()) + u64::from(essence.udp_length.wire());
+    while sum.0 >> 16 != 0 {
+        sum.0 = (sum.0 & 0xffff) + (sum.0 >> 16);
+    }
+    let folded = u16::try_from(sum.0).unwrap_or_default();
+    let checksum = if folded == u16::MAX { u16::MAX } else { !folded };
+    view.view::<2>(start + 6)?.set_be16::<0>(Be16::from_wire(checksum));
+    Some(())
+}
+
+/// A datagram that takes new addresses of its own version of IP.
+trait Readdressed<'a>: Datagram<'a> {
+    /// Gives it the addresses of its leg's destination.
+    fn readdress(&mut self, records: &Records, found: &Found) -> Result<(), Drop>;
+}
+
+impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
+    fn readdress(&mut self, _: &Records, found: &Found) -> Result<(), Drop> {
+        let destination = found.destination();
+        Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports);
+        Ok(())
+    }
+}
+
+impl<'a> Readdressed<'a> for Ipv6Udp<'a> {
+    fn readdress(&mut self, records: &Records, found: &Found) -> Result<(), Drop> {
+        let addresses = records.addresses6(found.index).ok_or(Drop::RemoteUnknown)?;
+        // SAFETY: the records promise a valid one. A packet that sees half of a new address goes astray, once.
+        let addresses = unsafe { addresses.read_volatile() };
+        Ipv6Udp::readdress(self, &addresses.origin, &addresses.destination, found.destination().ports);
+        Ok(())
+    }
+}
