@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::af_xdp::EngineError;
 use crate::attach::AttachError;
 use crate::kernel::LoadError;
 
@@ -15,6 +16,9 @@ pub enum StartError {
     /// An interface cannot be used.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// The path of packets that need user space cannot be set up.
+    #[error(transparent)]
+    Punts(#[from] EngineError),
     /// No interface was named.
     #[error("no interface was named: the relay needs at least one that media arrives on")]
     NoInterface,

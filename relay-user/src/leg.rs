@@ -162,6 +162,9 @@ pub struct LegSpec {
     pub relearn_after: Option<Duration>,
     /// Whether the local address and port are shared.
     pub shared: Sharing,
+    /// Whether what arrives is sent on by user space ([`crate::Path::AfXdp`]) instead of the XDP program: several times
+    /// slower, and otherwise the same.
+    pub punted: bool,
     /// A number of the caller's own that stays with the leg, also when it is adopted after a restart.
     pub owner: u64,
 }
@@ -188,6 +191,7 @@ impl LegSpec {
             rtcp: RtcpMode::default(),
             relearn_after: None,
             shared: Sharing::default(),
+            punted: false,
             owner: 0,
         }
     }
@@ -239,6 +243,8 @@ setters! {
     relearn_after: Duration => Some(relearn_after);
     /// Whether the local address and port are shared.
     shared: Sharing => shared;
+    /// Whether user space sends on what arrives.
+    punted: bool => punted;
     /// A number of the caller's own.
     owner: u64 => owner;
 }

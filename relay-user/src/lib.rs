@@ -56,6 +56,7 @@ pub mod tap;
 mod vlan;
 mod watch;
 
+pub use af_xdp::{DEFAULT_FRAMES, EngineError, PuntCounters, PuntPath, SocketError};
 pub use attach::{AttachError, AttachedInterface, InterfaceState, Mode, ModeChoice};
 pub use device_counters::DeviceCounters;
 pub use error::{InstallError, RouteError, StartError};

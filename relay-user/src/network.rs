@@ -78,6 +78,10 @@ fn apply(shared: &Shared, change: Change) -> bool {
             if let Some(slot) = again {
                 state.next_hops.attached(index, slot);
             }
+            drop(state);
+            if again.is_some() {
+                run_punts(shared);
+            }
             moved || again.is_some()
         }
         Change::LinkGone(index) => {
@@ -109,10 +113,20 @@ async fn try_read_anew(shared: &Shared) -> io::Result<()> {
     let again = shared.interfaces().read_anew(&links);
     let mut state = shared.state();
     state.next_hops.read_anew(links, &neighbours);
-    for (index, slot) in again {
-        state.next_hops.attached(index, slot);
+    for (index, slot) in &again {
+        state.next_hops.attached(*index, *slot);
+    }
+    drop(state);
+    if !again.is_empty() {
+        run_punts(shared);
     }
     Ok(())
+}
+
+/// Sockets for the queues of a device that was made anew.
+fn run_punts(shared: &Shared) {
+    let interfaces = shared.interfaces().slots();
+    shared.punts().run(&interfaces);
 }
 
 /// Finds every next hop anew. Each destination is asked for once, however many legs send there; between some, others

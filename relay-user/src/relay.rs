@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use aya::programs::{TestRun, TestRunOptions};
 use aya::util::nr_cpus;
 use relay_common::verdict::Pass;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::LoadError;
+use crate::af_xdp::{self, PuntPath, Punts};
 use crate::attach::{AttachedInterface, ModeChoice};
 use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
@@ -111,8 +112,24 @@ impl Relay {
             events,
             taps,
             tapped,
+            punts,
             ..
         } = kernel;
+        let (punt_events, events_of_punts) = mpsc::channel(EVENTS);
+        let records = af_xdp::Records {
+            legs: kernel.legs.clone(),
+            admissions: kernel.admissions.clone(),
+            addresses6: kernel.addresses6.clone(),
+            next_hops: next_hops.clone(),
+            quality: kernel.quality.clone(),
+            retags: kernel.retags.clone(),
+            payload_maps: kernel.payload_maps.clone(),
+            drops: kernel.drops.clone(),
+            user_traffic: kernel.user_traffic.clone(),
+            events: punt_events,
+            cpu: 0,
+        };
+        let mut punts = Punts::new(punts, af_xdp::DEFAULT_FRAMES, records, cpus)?;
         let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions);
         let counters = Counters::new(kernel.traffic, kernel.drops, table.slots(), cpus);
         // Changes that happen while the lists below are read are reported again: no gap.
@@ -123,12 +140,14 @@ impl Relay {
         let queries = Queries::open().map_err(StartError::Netlink)?;
         let devices = Devices { map: devices, slots: device_slots, drops: device_drops };
         let interfaces = Interfaces::attach(program, devices, &options.interfaces, options.mode, &links)?;
+        punts.run(&interfaces.slots());
         let mut hops = NextHops::new(next_hops, interfaces.slots());
         hops.read_anew(links, &neighbours);
         let state = State::new(table, counters, hops, options.legs);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             interfaces: Mutex::new(interfaces),
+            punts: Mutex::new(punts),
             routes: Mutex::new(Routes::new(queries)),
             passed,
             netlink,
@@ -139,6 +158,7 @@ impl Relay {
         });
         let mut tasks = watch::start(&shared, changes, events).map_err(StartError::Netlink)?;
         tasks.push(tap::start(&shared, taps).map_err(StartError::Netlink)?);
+        tasks.push(watch::workers(&shared, events_of_punts));
         Ok(Self { shared, _tasks: Arc::new(Tasks { tasks, _connection: connection }) })
     }
 
@@ -245,6 +265,11 @@ impl Relay {
     /// these is what left. Always 0 in generic mode, where the kernel does not tell.
     pub fn device_counters(&self) -> Vec<DeviceCounters> {
         self.shared.interfaces().drops()
+    }
+
+    /// How the path `af_xdp` does, which takes packets that need user space.
+    pub fn punt_path(&self) -> PuntPath {
+        self.shared.punts().report()
     }
 
     /// Legs that are installed, and legs that still fit.

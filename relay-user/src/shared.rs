@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aya::maps::{MapData, PerCpuArray};
 use tokio::sync::{Notify, broadcast};
 
+use crate::af_xdp::Punts;
 use crate::event::Event;
 use crate::interfaces::Interfaces;
 use crate::netlink::Netlink;
@@ -16,6 +17,7 @@ use crate::tap::Taps;
 pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     pub(crate) interfaces: Mutex<Interfaces>,
+    pub(crate) punts: Mutex<Punts>,
     pub(crate) routes: Mutex<Routes>,
     pub(crate) passed: PerCpuArray<MapData, u64>,
     pub(crate) netlink: Netlink,
@@ -41,6 +43,11 @@ impl Shared {
     /// The program, and where it runs.
     pub(crate) fn interfaces(&self) -> MutexGuard<'_, Interfaces> {
         lock(&self.interfaces)
+    }
+
+    /// The path of packets that need user space.
+    pub(crate) fn punts(&self) -> MutexGuard<'_, Punts> {
+        lock(&self.punts)
     }
 
     /// The kernel's routes.

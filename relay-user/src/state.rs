@@ -327,7 +327,7 @@ impl State {
             _ => Source::NONE,
         };
         let (origin, destination, next_hop) = self.egress(leg);
-        let route = Route::new(next_hop, 0);
+        let route = Route::new(next_hop, if spec.punted { record::route::PUNTED } else { 0 });
         let kernel_leg = Leg { key: leg.key, source: source.word(), destination, origin, route };
         let admission = Admission {
             flags,
@@ -370,6 +370,7 @@ impl State {
             .store(u64::from_ne_bytes(word), Ordering::Relaxed);
         let route = legs.word32(leg.slot, offset_of!(Leg, route));
         let marks = route.load(Ordering::Relaxed) & tapped::MARKS;
+        let marks = marks | if leg.spec.punted { record::route::PUNTED } else { 0 };
         route.store(Route::new(next_hop, marks).word(), Ordering::Release);
     }
 }

@@ -129,6 +129,16 @@ fn follow(shared: &Shared, leg: LegId) {
     }
 }
 
+/// Applies what workers in user space tell.
+pub(crate) fn workers(shared: &Arc<Shared>, mut events: mpsc::Receiver<Record>) -> JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        while let Some(record) = events.recv().await {
+            apply(&shared, record);
+        }
+    })
+}
+
 /// Looks for what no event told.
 async fn look_over(shared: Arc<Shared>) {
     let mut interval = time::interval(LOOK_OVER);

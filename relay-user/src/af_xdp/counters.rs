@@ -30,3 +30,46 @@ pub(crate) struct PortCounters {
     /// Frames that the kernel handed back without having them. Not one, unless the kernel is broken.
     pub(crate) misplaced: Counter,
 }
+
+impl PortCounters {
+    /// What was counted until now.
+    pub(crate) fn read(&self) -> PuntCounters {
+        PuntCounters {
+            received: self.received.get(),
+            sent: self.sent.get(),
+            device_refused: self.device_refused.get(),
+            misplaced: self.misplaced.get(),
+            ..PuntCounters::default()
+        }
+    }
+}
+
+/// What was counted on the way of packets through AF_XDP, all queues together. What arrives in user space and does not
+/// leave was dropped for a reason that is counted by leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PuntCounters {
+    /// Packets that came to user space.
+    pub received: u64,
+    /// Packets that the kernel was given to send.
+    pub sent: u64,
+    /// Of those, packets that the egress device dropped, because its own ring was full.
+    pub device_refused: u64,
+    /// Frames that the kernel handed back without having them. Not one, unless the kernel is broken.
+    pub misplaced: u64,
+    /// Packets that were dropped on the way to user space because no frame was free, or because they are larger than a
+    /// frame.
+    pub no_frame: u64,
+    /// Packets that were dropped on the way to user space because the RX ring was full.
+    pub ring_full: u64,
+}
+
+impl std::ops::AddAssign for PuntCounters {
+    fn add_assign(&mut self, more: Self) {
+        self.received += more.received;
+        self.sent += more.sent;
+        self.device_refused += more.device_refused;
+        self.misplaced += more.misplaced;
+        self.no_frame += more.no_frame;
+        self.ring_full += more.ring_full;
+    }
+}

@@ -15,11 +15,11 @@ use aya::maps::{MapData, XskMap};
 use relay_common::limits::DEVICES;
 use relay_common::punt::{QUEUES_PER_DEVICE, socket_index};
 
-use super::counters::PortCounters;
+use super::counters::{PortCounters, PuntCounters};
 use super::frames::Frames;
 use super::handler::Handler;
+use super::interface::{Queues, mtu_of, name_of};
 use super::port::Port;
-use super::queues::{Queues, name_of};
 use super::socket::{Queue, Socket, SocketError};
 use super::stop::Stop;
 use super::umem::{HEADROOM, Umem};
@@ -64,9 +64,9 @@ pub enum EngineError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// An interface cannot be asked for its queues.
-    #[error("the queues of {interface} could not be read: {source}")]
-    Queues {
+    /// An interface cannot be asked for its queues and its MTU.
+    #[error("the queues and the MTU of {interface} could not be read: {source}")]
+    Interface {
         /// The interface.
         interface: String,
         /// What the kernel said.
@@ -95,98 +95,112 @@ pub(crate) struct Device {
     pub(crate) slot: u32,
     /// Index of the interface.
     pub(crate) interface: u32,
-    /// Largest IP packet that it takes, in bytes.
-    pub(crate) mtu: u32,
-}
-
-/// What was counted for one queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct QueueCounters {
-    /// Packets that came to user space.
-    pub(crate) received: u64,
-    /// Packets that were given to the device.
-    pub(crate) sent: u64,
-    /// Of those, packets that the device dropped.
-    pub(crate) device_refused: u64,
-    /// Frames that the kernel handed back without having them.
-    pub(crate) misplaced: u64,
-    /// Packets that the kernel dropped because no frame was free, or because they are larger than a frame.
-    pub(crate) no_frame: u64,
-    /// Packets that the kernel dropped because the RX ring was full.
-    pub(crate) ring_full: u64,
 }
 
 /// One socket, as others than its worker see it.
 struct Opened {
+    /// Its place in the `PUNTS` map.
     index: u32,
     socket: Arc<Socket>,
     counters: Arc<PortCounters>,
 }
 
-/// The running engine; it ends when it is dropped, after the packets that came in until then.
-pub(crate) struct Engine {
-    punts: XskMap<MapData>,
+/// What runs now.
+struct Running {
     opened: Vec<Opened>,
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// The engine. What runs ends when it is dropped, after the packets that came in until then.
+pub(crate) struct Engine {
+    punts: XskMap<MapData>,
+    frames_per_queue: u32,
+    running: Option<Running>,
+    /// What was counted by sockets that are closed.
+    past: PuntCounters,
+}
+
 impl Engine {
-    /// Opens the sockets in the network namespace of the calling thread, and starts the workers, each with a handler of
-    /// its own.
+    /// An engine that does not run yet, for sockets in this map.
     ///
     /// # Errors
-    /// See [`EngineError`]; nothing runs then.
-    pub(crate) fn start<H: Handler + Send + 'static>(
-        devices: &[Device],
-        frames_per_queue: u32,
-        punts: XskMap<MapData>,
-        mut handler: impl FnMut() -> H,
-    ) -> Result<Self, EngineError> {
+    /// There cannot be as many frames.
+    pub(crate) fn new(punts: XskMap<MapData>, frames_per_queue: u32) -> Result<Self, EngineError> {
         if !frames_per_queue.is_power_of_two() || !FRAMES.contains(&frames_per_queue) {
             return Err(EngineError::Frames { found: frames_per_queue });
         }
+        Ok(Self { punts, frames_per_queue, running: None, past: PuntCounters::default() })
+    }
+
+    /// Runs on these devices from now on, and on no others: sockets are opened in the network namespace of the calling
+    /// thread, and workers started, each with a handler of its own, made from its number. What ran before has ended when
+    /// this begins; packets that come in between take the kernel path.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; nothing runs then.
+    pub(crate) fn run<H: Handler + Send + 'static>(
+        &mut self,
+        devices: &[Device],
+        mut handler: impl FnMut(u32) -> H,
+    ) -> Result<(), EngineError> {
+        self.stop();
+        if devices.is_empty() {
+            return Ok(());
+        }
         let stop = Arc::new(Stop::new().map_err(EngineError::Thread)?);
-        let mut engine = Self { punts, opened: Vec::new(), stop, threads: Vec::new() };
-        let sets = queues_of_workers(devices)?;
-        for (number, queues) in sets.iter().enumerate() {
-            let (umem, ports) = engine.open(devices, queues, frames_per_queue)?;
-            let (worker, stop) = (Worker::new(umem, ports, handler()), Arc::clone(&engine.stop));
-            let thread = thread::Builder::new().name(format!("af-xdp-{number}"));
-            engine.threads.push(thread.spawn(move || run(worker, &stop)).map_err(EngineError::Thread)?);
+        // Kept in its place from the start, so that a failure ends what runs already.
+        let running = self.running.insert(Running { opened: Vec::new(), stop, threads: Vec::new() });
+        let started = running.start(devices, self.frames_per_queue, &mut handler);
+        let started = started.and_then(|()| running.enter(&mut self.punts, devices));
+        started.inspect_err(|_| self.stop())
+    }
+
+    /// Ends what runs, after the packets that came in until then.
+    pub(crate) fn stop(&mut self) {
+        let Some(mut running) = self.running.take() else { return };
+        for opened in &running.opened {
+            // It may not be there yet, if the start failed; there is nobody to tell.
+            let _ = self.punts.unset(opened.index);
         }
-        // Not before every worker runs: from here on packets come.
-        for opened in &engine.opened {
-            engine.punts.set(opened.index, opened.socket.as_fd().as_raw_fd(), 0).map_err(|source| {
-                let (slot, queue) = (opened.index / QUEUES_PER_DEVICE, opened.index % QUEUES_PER_DEVICE);
-                let interface = devices.iter().find(|device| device.slot == slot);
-                let interface = interface.map_or_else(String::new, |device| name_of(device.interface));
-                EngineError::Map { interface, queue, source: Box::new(source) }
-            })?;
-        }
-        Ok(engine)
+        running.end();
+        self.past += running.counters();
     }
 
     /// Workers, and sockets.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.threads.len(), self.opened.len())
+        self.running.as_ref().map_or((0, 0), |running| (running.threads.len(), running.opened.len()))
     }
 
-    /// What was counted, all queues together.
-    pub(crate) fn counters(&self) -> QueueCounters {
-        let mut sum = QueueCounters::default();
-        for opened in &self.opened {
-            sum.received += opened.counters.received.get();
-            sum.sent += opened.counters.sent.get();
-            sum.device_refused += opened.counters.device_refused.get();
-            sum.misplaced += opened.counters.misplaced.get();
-            // A socket whose device is gone does not tell any more.
-            if let Ok(kernel) = opened.socket.statistics() {
-                sum.no_frame += kernel.rx_dropped;
-                sum.ring_full += kernel.rx_ring_full;
-            }
-        }
+    /// What was counted until now.
+    pub(crate) fn counters(&self) -> PuntCounters {
+        let mut sum = self.past;
+        sum += self.running.as_ref().map(Running::counters).unwrap_or_default();
         sum
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Running {
+    fn start<H: Handler + Send + 'static>(
+        &mut self,
+        devices: &[Device],
+        frames_per_queue: u32,
+        handler: &mut impl FnMut(u32) -> H,
+    ) -> Result<(), EngineError> {
+        let frame_size = frame_size(devices)?;
+        for (number, queues) in (0..).zip(queues_of_workers(devices)?) {
+            let (umem, ports) = self.open(devices, &queues, frames_per_queue, frame_size)?;
+            let (worker, stop) = (Worker::new(umem, ports, handler(number)), Arc::clone(&self.stop));
+            let thread = thread::Builder::new().name(format!("af-xdp-{number}"));
+            self.threads.push(thread.spawn(move || run(worker, &stop)).map_err(EngineError::Thread)?);
+        }
+        Ok(())
     }
 
     /// Opens the sockets of one worker.
@@ -195,46 +209,80 @@ impl Engine {
         devices: &[Device],
         queues: &[(usize, u32)],
         frames_per_queue: u32,
+        frame_size: usize,
     ) -> Result<(Umem, Ports<Arc<Socket>>), EngineError> {
-        let ports = u32::try_from(queues.len()).unwrap_or(u32::MAX);
-        let frames = frames_per_queue.saturating_mul(ports);
-        let largest = devices.iter().map(|device| device.mtu as usize).max().unwrap_or(0);
-        let [small, large] = FRAME_SIZES;
-        let size = if largest + LINK_HEADERS + HEADROOM <= small { small } else { large };
-        let umem = Umem::new(frames, size).map_err(|source| EngineError::Memory { frames, size, source })?;
-        let mut set =
+        let frames = frames_per_queue.saturating_mul(u32::try_from(queues.len()).unwrap_or(u32::MAX));
+        let umem = Umem::new(frames, frame_size).map_err(|source| EngineError::Memory {
+            frames,
+            size: frame_size,
+            source,
+        })?;
+        let mut ports =
             Ports { frames: Frames::new(frames), ports: Vec::new(), egress: vec![None; DEVICES as usize] };
-        let first = self.opened.len();
+        let (first, ring) = (self.opened.len(), frames_per_queue / 2);
         for (number, (at, queue)) in (0_u16..).zip(queues) {
             let Some(device) = devices.get(*at) else { continue };
             let Some(index) = socket_index(device.slot, *queue) else { continue };
             let shared = self.opened.get(first).map(|opened| Arc::clone(&opened.socket));
             let place = Queue { interface: device.interface, number: *queue };
-            let ring = frames_per_queue / 2;
             let (socket, rings) = Socket::open(place, &umem, ring, shared.as_deref())?;
             let (socket, counters) = (Arc::new(socket), Arc::new(PortCounters::default()));
-            set.ports.push(Port::new(number, rings, Arc::clone(&socket), ring, Arc::clone(&counters)));
+            ports.ports.push(Port::new(number, rings, Arc::clone(&socket), ring, Arc::clone(&counters)));
             self.opened.push(Opened { index, socket, counters });
-            if let Some(egress) = set.egress.get_mut(device.slot as usize) {
+            if let Some(egress) = ports.egress.get_mut(device.slot as usize) {
                 // The lowest queue of each device, which is one that the device can send by.
                 egress.get_or_insert(number);
             }
         }
-        Ok((umem, set))
+        Ok((umem, ports))
     }
-}
 
-impl Drop for Engine {
-    fn drop(&mut self) {
+    /// Leads packets here, now that every worker runs.
+    fn enter(&self, punts: &mut XskMap<MapData>, devices: &[Device]) -> Result<(), EngineError> {
         for opened in &self.opened {
-            // It may not be there yet, if the engine did not start; there is nobody to tell.
-            let _ = self.punts.unset(opened.index);
+            punts.set(opened.index, opened.socket.as_fd().as_raw_fd(), 0).map_err(|source| {
+                let (slot, queue) = (opened.index / QUEUES_PER_DEVICE, opened.index % QUEUES_PER_DEVICE);
+                let interface = devices.iter().find(|device| device.slot == slot);
+                let interface = interface.map_or_else(String::new, |device| name_of(device.interface));
+                EngineError::Map { interface, queue, source: Box::new(source) }
+            })?;
         }
+        Ok(())
+    }
+
+    fn end(&mut self) {
         self.stop.request();
         for thread in self.threads.drain(..) {
+            // A worker that panicked has said so.
             let _ = thread.join();
         }
     }
+
+    fn counters(&self) -> PuntCounters {
+        let mut sum = PuntCounters::default();
+        for opened in &self.opened {
+            sum += opened.counters.read();
+            // A socket whose device is gone does not tell any more.
+            if let Ok(kernel) = opened.socket.statistics() {
+                sum.no_frame += kernel.rx_dropped;
+                sum.ring_full += kernel.rx_ring_full;
+            }
+        }
+        sum
+    }
+}
+
+/// Bytes of a frame that holds what the largest of the devices receives, or of the largest frame that there is.
+fn frame_size(devices: &[Device]) -> Result<usize, EngineError> {
+    let [small, large] = FRAME_SIZES;
+    for device in devices {
+        let mtu = mtu_of(device.interface)
+            .map_err(|source| EngineError::Interface { interface: name_of(device.interface), source })?;
+        if mtu + LINK_HEADERS + HEADROOM > small {
+            return Ok(large);
+        }
+    }
+    Ok(small)
 }
 
 /// The queues of each worker: the place of the device in `devices`, and the number of its queue.
@@ -243,7 +291,7 @@ fn queues_of_workers(devices: &[Device]) -> Result<Vec<Vec<(usize, u32)>>, Engin
     let mut workers = QUEUES_PER_DEVICE;
     for (at, device) in devices.iter().enumerate() {
         let found = Queues::of(device.interface)
-            .map_err(|source| EngineError::Queues { interface: name_of(device.interface), source })?;
+            .map_err(|source| EngineError::Interface { interface: name_of(device.interface), source })?;
         workers = workers.min(found.receive).min(found.transmit);
         queues.insert(at, found.receive.min(QUEUES_PER_DEVICE));
     }

@@ -35,6 +35,7 @@ impl<'a> Packet<'a> {
         Some(())
     }
 
+    #[cfg_attr(not(test), allow(dead_code, reason = "as for `Outbox`"))]
     /// Makes the packet longer or shorter at its end. `None`, and nothing changed, if there is no room.
     pub(crate) fn set_length(&mut self, length: usize) -> Option<()> {
         if self.start.checked_add(length)? > self.frame.len() {
@@ -67,10 +68,12 @@ pub(crate) enum Outcome {
     /// It must not go on.
     Drop(Drop),
     /// It was for us; nothing leaves.
+    #[cfg_attr(not(test), allow(dead_code, reason = "as for `Outbox`"))]
     Consumed,
 }
 
 /// Takes packets that a handler makes by itself.
+#[cfg_attr(not(test), allow(dead_code, reason = "for handlers that answer, such as one that ends RTCP"))]
 pub(crate) trait Outbox {
     /// Sends a packet by the device of this slot. `write` gets an empty packet and fills it; if it gives up with
     /// `None`, nothing is sent.
@@ -89,7 +92,7 @@ pub(crate) trait Handler {
     /// Decides about a packet, and rewrites it if it is to leave.
     fn handle(&mut self, metadata: &Metadata, packet: &mut Packet<'_>, outbox: &mut dyn Outbox) -> Outcome;
 
-    /// The packet that was just decided about leaves, with this many bytes.
+    /// The packet that was just decided about leaves. `bytes` as it arrived.
     fn sent(&mut self, metadata: &Metadata, bytes: usize);
 
     /// It was dropped, by the handler's decision or because the device did not take it. `bytes` as it arrived.

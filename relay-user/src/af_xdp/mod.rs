@@ -11,9 +11,10 @@ mod engine;
 mod forwarder;
 mod frames;
 mod handler;
+mod interface;
 mod memory;
+mod path;
 mod port;
-mod queues;
 mod records;
 mod ring;
 #[cfg(any(test, feature = "simulation"))]
@@ -23,5 +24,9 @@ mod stop;
 mod umem;
 mod worker;
 
+pub use counters::PuntCounters;
 pub use engine::{DEFAULT_FRAMES, EngineError};
+pub use path::PuntPath;
+pub(crate) use path::Punts;
+pub(crate) use records::Records;
 pub use socket::SocketError;

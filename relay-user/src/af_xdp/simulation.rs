@@ -103,7 +103,7 @@ impl Handler for Decider {
 ///
 /// # Errors
 /// What is wrong, in words; or there is no memory.
-pub fn play(steps: &[u8]) -> Result<(), String> {
+pub(crate) fn play(steps: &[u8]) -> Result<(), String> {
     let (mut worker, mut kernel) = set_up().map_err(|error| error.to_string())?;
     let mut steps = steps.iter().copied();
     while let Some(step) = steps.next() {

@@ -8,9 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
+use super::interface::name_of;
 use super::memory::Mapping;
 use super::port::{Rings, Wakeup};
-use super::queues::name_of;
 use super::ring::{Consumer, Layout, Producer};
 use super::umem::Umem;
 
@@ -55,6 +55,10 @@ pub enum SocketError {
         source: io::Error,
     },
 }
+
+/// The family in a socket's address.
+#[expect(clippy::cast_possible_truncation, reason = "44")]
+const FAMILY: libc::__u16 = libc::AF_XDP as libc::__u16;
 
 /// A bound socket.
 #[derive(Debug)]
@@ -169,7 +173,7 @@ impl Socket {
 
     fn bind(&self, queue: Queue, with: Option<&Socket>) -> io::Result<()> {
         let address = libc::sockaddr_xdp {
-            sxdp_family: libc::AF_XDP as libc::__u16,
+            sxdp_family: FAMILY,
             // A socket that shares a UMEM shares these too, and may not repeat them.
             sxdp_flags: if with.is_some() {
                 libc::XDP_SHARED_UMEM
@@ -180,7 +184,7 @@ impl Socket {
             sxdp_queue_id: queue.number,
             sxdp_shared_umem_fd: with.map_or(0, |with| with.0.as_raw_fd().cast_unsigned()),
         };
-        let length = size_of_val(&address) as libc::socklen_t;
+        let length = length_of(&address);
         // SAFETY: the address outlives the call, and `length` is its size.
         match unsafe { libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), length) } {
             0 => Ok(()),
@@ -189,7 +193,7 @@ impl Socket {
     }
 
     fn set<T>(&self, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
-        let length = size_of::<T>() as libc::socklen_t;
+        let length = length_of(value);
         let value: *const T = value;
         // SAFETY: the value outlives the call, and `length` is its size.
         match unsafe { libc::setsockopt(self.0.as_raw_fd(), level, option, value.cast(), length) } {
@@ -199,7 +203,7 @@ impl Socket {
     }
 
     fn get<T>(&self, option: libc::c_int, value: &mut T) -> io::Result<()> {
-        let mut length = size_of::<T>() as libc::socklen_t;
+        let mut length = length_of(value);
         let value: *mut T = value;
         // SAFETY: the value outlives the call, which writes no more than `length` bytes to it.
         let result = unsafe {
@@ -229,6 +233,12 @@ impl Wakeup for Arc<Socket> {
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+}
+
+/// The size of a value that is passed to the kernel: a few bytes.
+#[expect(clippy::cast_possible_truncation, reason = "structures of the kernel's are small")]
+fn length_of<T>(_: &T) -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
 }
 
 fn explain(step: &'static str, source: io::Error, queue: Queue, umem: &Umem) -> SocketError {

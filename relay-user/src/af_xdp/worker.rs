@@ -101,7 +101,7 @@ impl<W: Wakeup, H: Handler> Worker<W, H> {
             Outcome::Consumed => return self.ports.frames.give_back(held),
         };
         match result {
-            Ok(()) => self.handler.sent(&metadata, left),
+            Ok(()) => self.handler.sent(&metadata, length),
             Err(reason) => self.handler.dropped(&metadata, reason, length),
         }
     }
@@ -158,6 +158,7 @@ impl<W: Wakeup> Ports<W> {
 }
 
 /// Where a handler puts packets of its own while it handles another.
+#[cfg_attr(not(test), allow(dead_code, reason = "as for `Outbox`"))]
 struct Extra<'a, W> {
     umem: &'a Umem,
     ports: &'a mut Ports<W>,

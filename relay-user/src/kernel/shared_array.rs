@@ -62,6 +62,7 @@ impl<T: Pod> SharedArray<T> {
     ///
     /// # Errors
     /// There is not so much memory.
+    #[cfg(test)]
     pub(crate) fn anonymous(length: u32) -> io::Result<Self> {
         let bytes = size_of::<T>().next_multiple_of(8) * length as usize;
         let mapping = Mapping::new(bytes, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;

@@ -1,0 +1,68 @@
+//! The path `af_xdp` of a running relay: the engine, and what it needs to run again when a device is made anew.
+
+use std::collections::HashMap;
+
+use aya::maps::{MapData, XskMap};
+
+use super::counters::PuntCounters;
+use super::engine::{Device, Engine, EngineError};
+use super::forwarder::Forwarder;
+use super::records::Records;
+
+/// How the path `af_xdp` does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PuntPath {
+    /// Threads that take packets from the program and send them on.
+    pub workers: usize,
+    /// Sockets: one for each receive queue of each interface.
+    pub sockets: usize,
+    /// Why it does not run, if it does not: packets for user space take the kernel path then.
+    pub problem: Option<String>,
+    /// What was counted.
+    pub counters: PuntCounters,
+}
+
+/// The path.
+pub(crate) struct Punts {
+    engine: Engine,
+    records: Records,
+    cpus: u32,
+    problem: Option<String>,
+}
+
+impl Punts {
+    /// A path that does not run yet.
+    ///
+    /// # Errors
+    /// There cannot be as many frames for each queue.
+    pub(crate) fn new(
+        punts: XskMap<MapData>,
+        frames_per_queue: u32,
+        records: Records,
+        cpus: u32,
+    ) -> Result<Self, EngineError> {
+        Ok(Self { engine: Engine::new(punts, frames_per_queue)?, records, cpus, problem: None })
+    }
+
+    /// Runs on these interfaces, given by their index with their slot. Where that is impossible, packets for user space
+    /// take the kernel path, and the problem is told.
+    pub(crate) fn run(&mut self, interfaces: &HashMap<u32, u32>) {
+        let mut devices: Vec<Device> = interfaces
+            .iter()
+            .map(|(interface, slot)| Device { slot: *slot, interface: *interface })
+            .collect();
+        devices.sort_unstable_by_key(|device| device.slot);
+        let (records, cpus) = (&self.records, self.cpus.max(1));
+        let handler = |worker| Forwarder::new(Records { cpu: worker % cpus, ..records.clone() });
+        self.problem = self.engine.run(&devices, handler).err().map(|error| error.to_string());
+        if let Some(problem) = &self.problem {
+            tracing::warn!(%problem, "packets for user space take the kernel path");
+        }
+    }
+
+    /// How the path does.
+    pub(crate) fn report(&self) -> PuntPath {
+        let (workers, sockets) = self.engine.size();
+        PuntPath { workers, sockets, problem: self.problem.clone(), counters: self.engine.counters() }
+    }
+}
