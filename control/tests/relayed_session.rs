@@ -7,10 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use bytes::Bytes;
-use control::session::{LocalMedia, Network, SessionCore, SessionId, SessionOptions, Side};
+use control::session::{LegPolicy, LocalMedia, Network, SessionCore, SessionId, SessionOptions, Side};
 use control::sip::media::{describe, readdress};
 use control::sip::sdp::Sdp;
-use relay_user::{MediaKind, ModeChoice, Options, Relay, SourcePolicy};
+use relay_user::{MediaKind, ModeChoice, Options, Relay, SourcePolicy, Tags};
 use testbed::{Namespace, Topology};
 use tokio::runtime::Runtime;
 
@@ -38,6 +38,7 @@ impl Bench {
                 interface: side.device.into(),
                 address: side.relay.into(),
                 advertise: None,
+                vlan: Tags::NONE,
             });
         let start = || {
             // The threads of the runtime, and so its sockets, are in the namespace of the thread that makes it.
@@ -52,7 +53,7 @@ impl Bench {
             networks: networks.into(),
             ports: 30000..=30019,
             quarantine: Duration::from_secs(30),
-            source,
+            legs: LegPolicy { source, ..LegPolicy::default() },
             most_sessions: 10,
         };
         let core = SessionCore::new(relay, options).unwrap();

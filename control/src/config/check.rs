@@ -5,10 +5,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use relay_user::{MOST_BITS_PER_SECOND, MOST_PACKETS_PER_SECOND, RateLimit, Tag, Tags};
+
 use super::file::{self, Authenticate};
 use super::{
-    Account, Config, ConfigError, DigestAlgorithm, Limits, Mode, Network, Proof, Relay, Rule, Secret, Sip,
-    Timers,
+    Account, Config, ConfigError, DigestAlgorithm, Limits, Mode, Network, Proof, Relay, Rtcp, Rule, Secret,
+    Sip, Source, Timers,
 };
 
 /// Shortest password that is accepted.
@@ -296,7 +298,27 @@ impl Checker<'_> {
             let found = relay.legs.to_string();
             return self.fail("relay.legs", &found, "8 to 1048576", "Remove the key to have its default.");
         }
+        let relearn_after = (relay.relearn_after_seconds > 0).then(|| seconds(relay.relearn_after_seconds));
+        if relearn_after.is_some() && relay.source == Source::Pinned {
+            let found = format!("{} beside source = \"pinned\"", relay.relearn_after_seconds);
+            let fix = "A pinned source is never learned: choose source = \"learn-port\" or \"learn\", or remove the key.";
+            return self.fail("relay.relearn_after_seconds", &found, "0, or a source that is learned", fix);
+        }
+        if relay.rtcp == Rtcp::Terminate && !relay.quality {
+            let fix = "Reports are made of what is measured: set quality = true, or rtcp = \"relay\".";
+            return self.fail(
+                "relay.rtcp",
+                "\"terminate\" beside quality = false",
+                "quality = true beside it",
+                fix,
+            );
+        }
+        let limit = self.leg_limit(&relay)?;
         Ok(Relay {
+            relearn_after,
+            quality: relay.quality,
+            limit,
+            rtcp: relay.rtcp,
             interfaces: relay.interfaces,
             mode: relay.mode,
             ports: relay.ports,
@@ -305,6 +327,43 @@ impl Checker<'_> {
             source: relay.source,
             media_timeout: (relay.media_timeout_seconds > 0).then(|| seconds(relay.media_timeout_seconds)),
         })
+    }
+
+    /// What one leg may receive; 0 stands for no limit.
+    fn leg_limit(&self, relay: &file::Relay) -> Result<Option<RateLimit>, ConfigError> {
+        let (bits, packets) = (relay.leg_bits_per_second, relay.leg_packets_per_second);
+        for (key, found, most) in [
+            ("relay.leg_bits_per_second", bits, MOST_BITS_PER_SECOND),
+            ("relay.leg_packets_per_second", u64::from(packets), u64::from(MOST_PACKETS_PER_SECOND)),
+        ] {
+            if found > most {
+                let expected = format!("0 (no limit) to {most}");
+                return self.fail(key, &found.to_string(), &expected, "Remove the key to have no limit.");
+            }
+        }
+        Ok((bits > 0 || packets > 0).then_some(RateLimit {
+            bits_per_second: (bits > 0).then_some(bits),
+            packets_per_second: (packets > 0).then_some(packets),
+            burst: RateLimit::DEFAULT_BURST,
+        }))
+    }
+
+    /// The tags that stand for VLAN identifiers: one is a customer tag, of two the outer is a service tag.
+    fn vlan(&self, key: &str, identifiers: &[u16]) -> Result<Tags, ConfigError> {
+        if let Some(wrong) = identifiers.iter().find(|id| !(1..=4_094).contains(*id)) {
+            let fix = "Write the VLAN's number, or remove the key for untagged frames.";
+            return self.fail(&format!("{key}.vlan"), &wrong.to_string(), "1 to 4094", fix);
+        }
+        match identifiers {
+            [] => Ok(Tags::NONE),
+            [one] => Ok(Tags::one(Tag::vlan(*one))),
+            [outer, inner] => Ok(Tags::two(Tag::service(*outer), Tag::vlan(*inner))),
+            _ => {
+                let found = format!("{} tags", identifiers.len());
+                let fix = "A frame carries one tag, or two: [outer, inner].";
+                self.fail(&format!("{key}.vlan"), &found, "2 tags at most", fix)
+            }
+        }
     }
 
     fn networks(
@@ -346,6 +405,7 @@ impl Checker<'_> {
             valid.push(Network {
                 name: network.name,
                 interface: network.interface,
+                vlan: self.vlan(&key, &network.vlan)?,
                 address: network.address,
                 advertise,
             });

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::value::{Listen, PortRange, Prefix, Secret, UserPattern};
-use super::{DigestAlgorithm, Mode, RelayMode, Source};
+use super::{DigestAlgorithm, Mode, RelayMode, Rtcp, Source};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,6 +127,16 @@ pub(super) struct Relay {
     pub(super) quarantine_seconds: u32,
     #[serde(default = "default::source")]
     pub(super) source: Source,
+    #[serde(default)]
+    pub(super) relearn_after_seconds: u32,
+    #[serde(default = "default::quality")]
+    pub(super) quality: bool,
+    #[serde(default)]
+    pub(super) leg_bits_per_second: u64,
+    #[serde(default)]
+    pub(super) leg_packets_per_second: u32,
+    #[serde(default = "default::rtcp")]
+    pub(super) rtcp: Rtcp,
     #[serde(default = "default::media_timeout_seconds")]
     pub(super) media_timeout_seconds: u32,
 }
@@ -138,6 +148,8 @@ pub(super) struct Network {
     pub(super) interface: String,
     pub(super) address: IpAddr,
     pub(super) advertise: Option<IpAddr>,
+    #[serde(default)]
+    pub(super) vlan: Vec<u16>,
 }
 
 #[derive(Deserialize)]
@@ -162,7 +174,7 @@ impl Default for Admin {
 
 /// Defaults that serde can call; the values are stated in the example file too, and a test compares them.
 mod default {
-    use super::{PortRange, RelayMode, Source};
+    use super::{PortRange, RelayMode, Rtcp, Source};
 
     pub(super) fn min_expires() -> u32 {
         60
@@ -202,6 +214,12 @@ mod default {
     }
     pub(super) fn source() -> Source {
         Source::Pinned
+    }
+    pub(super) fn quality() -> bool {
+        true
+    }
+    pub(super) fn rtcp() -> Rtcp {
+        Rtcp::Relay
     }
     pub(super) fn media_timeout_seconds() -> u32 {
         300

@@ -12,6 +12,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use relay_user::{RateLimit, Tags};
+
 pub use error::ConfigError;
 pub use value::{Listen, PortRange, Prefix, Secret, Transport, UserPattern};
 
@@ -145,6 +147,14 @@ pub struct Relay {
     pub quarantine: Duration,
     /// Who may send to a port.
     pub source: Source,
+    /// Silence of a learned source after which another may be learned; `None`: never.
+    pub relearn_after: Option<Duration>,
+    /// Whether loss, order and jitter of RTP are measured.
+    pub quality: bool,
+    /// What one port may receive in a second, in bits and in packets; `None` for no limit.
+    pub limit: Option<RateLimit>,
+    /// What becomes of RTCP.
+    pub rtcp: Rtcp,
     /// Silence of both sides after which a call ends; `None`: never.
     pub media_timeout: Option<Duration>,
 }
@@ -173,6 +183,16 @@ pub enum Source {
     Learn,
 }
 
+/// What becomes of RTCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rtcp {
+    /// It goes the way of the media.
+    Relay,
+    /// It ends here, and we report ourselves.
+    Terminate,
+}
+
 /// `[[network]]`: a network that terminals are reached on.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -184,6 +204,8 @@ pub struct Network {
     pub address: IpAddr,
     /// The address that terminals there are told: [`Network::address`], unless a NAT stands before us.
     pub advertise: IpAddr,
+    /// VLAN tags of frames towards it.
+    pub vlan: Tags,
 }
 
 /// `[[rule]]`: who may call whom, and how media travels.

@@ -122,6 +122,47 @@ fn relay_needs_networks_and_rules_need_a_relay() {
     refused(&format!("{SMALL}{network}"), &["network", "[relay]"]);
 }
 
+/// A relay with these keys, and a network with those.
+fn relay(keys: &str, network: &str) -> String {
+    format!(
+        "{SMALL}[relay]\ninterfaces = [\"eth1\"]\n{keys}\n[[network]]\nname = \"a\"\ninterface = \"eth1\"\naddress = \
+         \"fd00::1\"\n{network}\n"
+    )
+}
+
+#[test]
+fn what_legs_have_in_common_is_told_in_numbers_that_can_be() {
+    let plain = parse(&relay("", "")).unwrap().relay.unwrap();
+    assert_eq!(
+        (plain.quality, plain.limit, plain.relearn_after, plain.rtcp),
+        (true, None, None, Rtcp::Relay)
+    );
+    let keys =
+        "source = \"learn\"\nrelearn_after_seconds = 20\nleg_bits_per_second = 8000000\nrtcp = \"terminate\"";
+    let told = parse(&relay(keys, "")).unwrap().relay.unwrap();
+    assert_eq!(told.limit, Some(RateLimit::bits(8_000_000)));
+    assert_eq!((told.relearn_after, told.rtcp), (Some(Duration::from_secs(20)), Rtcp::Terminate));
+    refused(
+        &relay("relearn_after_seconds = 20", ""),
+        &["relay.relearn_after_seconds", "pinned", "learn-port"],
+    );
+    refused(&relay("rtcp = \"terminate\"\nquality = false", ""), &["relay.rtcp", "quality = true"]);
+    refused(&relay("rtcp = \"drop\"", ""), &["drop", "`relay`", "`terminate`"]);
+    refused(&relay("leg_bits_per_second = 99999999999999", ""), &["relay.leg_bits_per_second", "no limit"]);
+    refused(&relay("leg_packets_per_second = 4000000000", ""), &["relay.leg_packets_per_second", "no limit"]);
+}
+
+#[test]
+fn networks_may_be_tagged_once_or_twice() {
+    let vlan = |network| parse(&relay("", network)).unwrap().networks[0].vlan;
+    assert_eq!(vlan(""), Tags::NONE);
+    assert_eq!(vlan("vlan = [100]"), Tags::one(relay_user::Tag::vlan(100)));
+    let two = Tags::two(relay_user::Tag::service(200), relay_user::Tag::vlan(100));
+    assert_eq!(vlan("vlan = [200, 100]"), two);
+    refused(&relay("", "vlan = [4095]"), &["network[0].vlan", "4095", "1 to 4094"]);
+    refused(&relay("", "vlan = [1, 2, 3]"), &["network[0].vlan", "3 tags", "[outer, inner]"]);
+}
+
 #[test]
 fn missing_file_says_how_to_name_one() {
     let message = Config::load(Path::new("nowhere/culvert.toml")).unwrap_err().to_string();

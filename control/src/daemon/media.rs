@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use relay_user::{ModeChoice, Relay, SourcePolicy};
+use relay_user::{ModeChoice, Relay, RtcpMode, SourcePolicy};
 use tokio::sync::mpsc;
 
 use super::log;
-use crate::config::{self, Config, RelayMode, Source};
+use crate::config::{self, Config, RelayMode, Rtcp, Source};
 use crate::session::{
-    Network, PortError, SessionCore, SessionError, SessionId, SessionOptions, Side as SessionSide,
+    LegPolicy, Network, PortError, SessionCore, SessionError, SessionId, SessionOptions, Side as SessionSide,
 };
 use crate::sip::call::{Ended, MediaId, MediaOperation, MediaRefusal, MediaReply, MediaRequest, Side};
 use crate::sip::media::{describe, readdress};
@@ -228,15 +228,25 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
         interface: network.interface.clone(),
         address: network.address,
         advertise: (network.advertise != network.address).then_some(network.advertise),
+        vlan: network.vlan,
     });
     let options = SessionOptions {
         networks: networks.collect(),
         ports: relay.ports.first..=relay.ports.last,
         quarantine: relay.quarantine,
-        source: match relay.source {
-            Source::Pinned => SourcePolicy::Pinned,
-            Source::LearnPort => SourcePolicy::LearnPort,
-            Source::Learn => SourcePolicy::Learn,
+        legs: LegPolicy {
+            source: match relay.source {
+                Source::Pinned => SourcePolicy::Pinned,
+                Source::LearnPort => SourcePolicy::LearnPort,
+                Source::Learn => SourcePolicy::Learn,
+            },
+            relearn_after: relay.relearn_after,
+            quality: relay.quality,
+            limit: relay.limit,
+            rtcp: match relay.rtcp {
+                Rtcp::Relay => RtcpMode::Relay,
+                Rtcp::Terminate => RtcpMode::Terminate,
+            },
         },
         most_sessions: config.sip.limits.calls,
     };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use relay_user::SourcePolicy;
+use relay_user::{RateLimit, RtcpMode, SourcePolicy};
 
 use super::error::with_causes;
 use super::plane::DataPlane;
@@ -30,6 +30,23 @@ impl std::fmt::Display for SessionId {
     }
 }
 
+/// What every leg has in common, whatever its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LegPolicy {
+    /// Who may send to a leg. `Pinned` needs terminals that send from where they receive and are not behind NAT;
+    /// `LearnPort` admits the address of the description with any port; `Learn` admits whoever first sends a packet
+    /// that looks right, which NAT needs, and which an attacker who guesses a port in time can use.
+    pub source: SourcePolicy,
+    /// After this silence a learned source may be learned anew; ignored where nothing is learned.
+    pub relearn_after: Option<Duration>,
+    /// Whether loss, order and jitter of RTP are measured.
+    pub quality: bool,
+    /// How much each leg may receive.
+    pub limit: Option<RateLimit>,
+    /// What becomes of RTCP.
+    pub rtcp: RtcpMode,
+}
+
 /// How sessions are relayed.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
@@ -39,10 +56,8 @@ pub struct SessionOptions {
     pub ports: RangeInclusive<u16>,
     /// How long a pair of ports rests after its session ([`super::DEFAULT_QUARANTINE`]).
     pub quarantine: Duration,
-    /// Who may send to a leg. `Pinned` needs terminals that send from where they receive and are not behind NAT;
-    /// `LearnPort` admits the address of the description with any port; `Learn` admits whoever first sends a packet
-    /// that looks right, which NAT needs, and which an attacker who guesses a port in time can use.
-    pub source: SourcePolicy,
+    /// What every leg has in common.
+    pub legs: LegPolicy,
     /// Most sessions at a time.
     pub most_sessions: usize,
 }
@@ -106,7 +121,7 @@ impl<D: DataPlane> SessionCore<D> {
         let mut session = Session::new(id, (caller, networks.0), (callee, networks.1), Instant::now());
         let local = session.take_offer(Side::Caller, offer, &mut lock(&self.0.pool))?;
         let session = self.keep(id, session)?;
-        session.lock().await.expect_media(&self.0.plane, self.0.options.source).await;
+        session.lock().await.expect_media(&self.0.plane, self.0.options.legs).await;
         Ok((id, local))
     }
 
@@ -136,7 +151,7 @@ impl<D: DataPlane> SessionCore<D> {
         let session = self.find(id)?;
         let mut session = session.lock().await;
         session.check_alive()?;
-        session.take_answer(answer, &self.0.plane, self.0.options.source).await
+        session.take_answer(answer, &self.0.plane, self.0.options.legs).await
     }
 
     /// Ends a session: removes its legs, lets its ports rest, and returns the last counters.

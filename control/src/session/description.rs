@@ -13,6 +13,8 @@ pub struct MediaLine {
     pub rtcp_mux: bool,
     /// The RTP payload types that the side names, 0 to 127.
     pub payload_types: Vec<u8>,
+    /// Clock rates in Hz of those whose rate is known, in the side's order of preference.
+    pub clock_rates: Vec<(u8, u32)>,
     /// Whether the side says that nobody is to send (hold): silence is then no sign of a dead peer.
     pub silent: bool,
     /// The SSRC that the side says it will send with.

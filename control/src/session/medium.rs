@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
-use relay_user::{LegSpec, MediaKind, PayloadTypes, SourcePolicy, StreamSpec};
+use relay_user::{LegSpec, MediaKind, PayloadTypes, RtcpMode, SourcePolicy, StreamSpec, Tags};
 
 use super::report::LegReport;
-use super::{MediaLine, PortPair, Side};
+use super::{LegPolicy, MediaLine, PortPair, Side};
 
 /// One medium.
 #[derive(Debug)]
@@ -26,6 +26,14 @@ pub(super) struct Medium<L> {
 pub(super) struct Ports {
     pub(super) caller: PortPair,
     pub(super) callee: PortPair,
+}
+
+/// What decides about legs beside the agreement: the configuration, and the networks of the sides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) policy: LegPolicy,
+    pub(super) caller_vlan: Tags,
+    pub(super) callee_vlan: Tags,
 }
 
 /// What both sides said of one medium.
@@ -96,8 +104,8 @@ impl<L> Default for Medium<L> {
 
 impl<L> Medium<L> {
     /// What has to change for the agreement to come true.
-    pub(super) fn change(&self, agreement: &Agreement, source: SourcePolicy) -> Change {
-        let wanted = self.wanted(agreement, source);
+    pub(super) fn change(&self, agreement: &Agreement, rules: &Rules) -> Change {
+        let wanted = self.wanted(agreement, rules);
         let same_legs = wanted.len() == self.legs.len()
             && wanted.iter().zip(&self.legs).all(|(wanted, leg)| is_same_leg(&wanted.spec, &leg.wanted.spec));
         if !same_legs {
@@ -113,7 +121,7 @@ impl<L> Medium<L> {
 
     /// The legs that the agreement asks for, in pairs: caller, callee; RTP before RTCP. A kind whose address one side
     /// has not told has no legs unless the policy is to learn addresses: nobody could be admitted.
-    pub(super) fn wanted(&self, agreement: &Agreement, source: SourcePolicy) -> Vec<WantedLeg> {
+    pub(super) fn wanted(&self, agreement: &Agreement, rules: &Rules) -> Vec<WantedLeg> {
         let Some(ports) = self.ports.filter(|_| agreement.is_active()) else {
             return Vec::new();
         };
@@ -122,9 +130,9 @@ impl<L> Medium<L> {
             if muxed { &[MediaKind::Muxed] } else { &[MediaKind::Rtp, MediaKind::Rtcp] };
         let mut wanted = Vec::new();
         for &kind in kinds {
-            let pair =
-                [Side::Caller, Side::Callee].map(|side| self.leg(agreement, ports, side, kind, source));
-            if source == SourcePolicy::Learn || pair.iter().all(|leg| leg.spec.remote.is_some()) {
+            let pair = [Side::Caller, Side::Callee].map(|side| self.leg(agreement, ports, side, kind, rules));
+            if rules.policy.source == SourcePolicy::Learn || pair.iter().all(|leg| leg.spec.remote.is_some())
+            {
                 wanted.extend(pair);
             }
         }
@@ -137,9 +145,9 @@ impl<L> Medium<L> {
         ports: Ports,
         side: Side,
         kind: MediaKind,
-        source: SourcePolicy,
+        rules: &Rules,
     ) -> WantedLeg {
-        let (line, pair) = (agreement.of(side), ports.of(side));
+        let (policy, line, pair) = (rules.policy, agreement.of(side), ports.of(side));
         let rtcp = matches!(kind, MediaKind::Rtcp);
         let local = if rtcp { pair.rtcp() } else { pair.rtp() };
         let told = if rtcp { line.rtcp } else { line.remote };
@@ -148,10 +156,19 @@ impl<L> Medium<L> {
         let remote = told.or_else(|| before.and_then(|leg| leg.wanted.spec.remote));
         let spec = LegSpec {
             remote,
-            source,
+            source: policy.source,
             media: kind,
             ssrc: line.ssrc.filter(|_| !rtcp),
             payload_types: if rtcp { PayloadTypes::ANY } else { admitted_types(agreement) },
+            clock_rate: clock_rate(agreement).filter(|_| !rtcp),
+            vlan: match side {
+                Side::Caller => rules.caller_vlan,
+                Side::Callee => rules.callee_vlan,
+            },
+            limit: policy.limit,
+            quality: policy.quality && !rtcp,
+            rtcp: if kind == MediaKind::Rtp { RtcpMode::Relay } else { policy.rtcp },
+            relearn_after: policy.relearn_after.filter(|_| policy.source != SourcePolicy::Pinned),
             ..LegSpec::new(local)
         };
         WantedLeg { side, spec }
@@ -168,6 +185,13 @@ fn admitted_types(agreement: &Agreement) -> PayloadTypes {
     one.iter().chain(two).copied().collect()
 }
 
+/// The clock rate of what is most likely sent: of the first payload type that both sides name.
+fn clock_rate(agreement: &Agreement) -> Option<u32> {
+    let (one, two) = (&agreement.caller, &agreement.callee);
+    let common = one.clock_rates.iter().find(|(payload_type, _)| two.payload_types.contains(payload_type));
+    common.or(one.clock_rates.first()).map(|(_, rate)| *rate)
+}
+
 /// Whether one becomes the other by a new remote address. What a source must look like matters only while it is to be
 /// learned, and a pinned leg learns at most before its answer.
 fn is_same_leg(one: &LegSpec, two: &LegSpec) -> bool {
@@ -175,6 +199,7 @@ fn is_same_leg(one: &LegSpec, two: &LegSpec) -> bool {
     one.local == two.local
         && one.media == two.media
         && one.source == two.source
+        && one.clock_rate == two.clock_rate
         && (same_look || one.source == SourcePolicy::Pinned)
 }
 

@@ -16,7 +16,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use self::core::{SessionCore, SessionId, SessionOptions};
+pub use self::core::{LegPolicy, SessionCore, SessionId, SessionOptions};
 pub use description::{Description, LocalMedia, MediaLine, Side};
 pub use error::SessionError;
 pub use network::{Network, NetworkError, choose};

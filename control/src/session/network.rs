@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use relay_user::Tags;
+
 /// A network that terminals are reached on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -13,6 +15,8 @@ pub struct Network {
     pub address: IpAddr,
     /// The address that terminals there are told instead, where a one-to-one NAT stands before us.
     pub advertise: Option<IpAddr>,
+    /// Tags of frames towards it.
+    pub vlan: Tags,
 }
 
 impl Network {
@@ -98,7 +102,7 @@ fn listed(networks: &[Network]) -> String {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{Network, choose};
+    use super::{Network, Tags, choose};
 
     fn network(name: &str, interface: &str, address: &str) -> Network {
         Network {
@@ -106,6 +110,7 @@ mod tests {
             interface: interface.into(),
             address: address.parse().unwrap(),
             advertise: None,
+            vlan: Tags::NONE,
         }
     }
 

@@ -5,13 +5,15 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use relay_user::{LegStatistics, Plan, SourcePolicy};
+use relay_user::{LegStatistics, Plan};
 
 use super::error::with_causes;
-use super::medium::{Agreement, Change, Leg, Medium, Ports, WantedLeg, streams};
+use super::medium::{Agreement, Change, Leg, Medium, Ports, Rules, WantedLeg, streams};
 use super::plane::DataPlane;
 use super::report::{LegReport, SessionReport, add};
-use super::{Description, LocalMedia, MediaLine, Network, PortPool, SessionError, SessionId, Side};
+use super::{
+    Description, LegPolicy, LocalMedia, MediaLine, Network, PortPool, SessionError, SessionId, Side,
+};
 
 /// One session.
 #[derive(Debug)]
@@ -108,7 +110,8 @@ impl<L: Copy + Display + Send + Sync> Session<L> {
 
     /// Puts legs up for the media of the first offer before its answer: who offers must be ready for media at once
     /// (RFC 3264 section 5.1), and media may overtake the answer. Of the answering side only the address is known yet.
-    pub(super) async fn expect_media<D: DataPlane<Leg = L>>(&mut self, plane: &D, source: SourcePolicy) {
+    pub(super) async fn expect_media<D: DataPlane<Leg = L>>(&mut self, plane: &D, policy: LegPolicy) {
+        let rules = self.rules(policy);
         let Some((from, offer)) = self.offer.as_ref().filter(|_| !self.ended) else {
             return;
         };
@@ -124,7 +127,7 @@ impl<L: Copy + Display + Send + Sync> Session<L> {
                 Side::Caller => Agreement { caller: line.clone(), callee: like_offer },
                 Side::Callee => Agreement { caller: like_offer, callee: line.clone() },
             };
-            let wanted = medium.wanted(&agreement, source);
+            let wanted = medium.wanted(&agreement, &rules);
             if !wanted.is_empty() {
                 expected.push((index, wanted));
             }
@@ -142,7 +145,7 @@ impl<L: Copy + Display + Send + Sync> Session<L> {
         &mut self,
         answer: &Description,
         plane: &D,
-        source: SourcePolicy,
+        policy: LegPolicy,
     ) -> Result<Vec<LocalMedia>, SessionError> {
         let (from, offer) = self.offer.clone().ok_or(SessionError::NoOffer { id: self.id })?;
         if answer.media.len() != offer.media.len() {
@@ -157,7 +160,7 @@ impl<L: Copy + Display + Send + Sync> Session<L> {
                 Side::Callee => Agreement { caller: answered, callee: offered },
             })
             .collect();
-        self.apply(&agreements, plane, source).await?;
+        self.apply(&agreements, plane, policy).await?;
         let local = agreements
             .iter()
             .zip(&self.media)
@@ -225,10 +228,11 @@ impl<L: Copy + Display + Send + Sync> Session<L> {
         &mut self,
         agreements: &[Agreement],
         plane: &D,
-        source: SourcePolicy,
+        policy: LegPolicy,
     ) -> Result<(), SessionError> {
+        let rules = self.rules(policy);
         let changes: Vec<Change> =
-            self.media.iter().zip(agreements).map(|(medium, agreed)| medium.change(agreed, source)).collect();
+            self.media.iter().zip(agreements).map(|(medium, agreed)| medium.change(agreed, &rules)).collect();
         let mut done = Done { moved: Vec::new(), removed: Vec::new() };
         let result = self.carry_out(&changes, plane, &mut done).await;
         if let Err(cause) = result {
@@ -331,6 +335,10 @@ impl<L: Copy + Display + Send + Sync> Session<L> {
             merge(&mut medium.retired, leg_report(None, index, &leg.wanted, statistics));
         }
         legs.into_iter().map(|leg| leg.wanted).collect()
+    }
+
+    fn rules(&self, policy: LegPolicy) -> Rules {
+        Rules { policy, caller_vlan: self.caller.network.vlan, callee_vlan: self.callee.network.vlan }
     }
 
     fn local(&self, medium: &Medium<L>, side: Side, rejected: bool) -> LocalMedia {

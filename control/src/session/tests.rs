@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use relay_user::{LegSpec, LegStatistics, MediaKind, Plan, SourcePolicy, StreamSpec};
+use relay_user::{
+    LegSpec, LegStatistics, MediaKind, Plan, RateLimit, RtcpMode, SourcePolicy, StreamSpec, Tag, Tags,
+};
 
 use super::{
-    DataPlane, Description, LocalMedia, MediaLine, Network, PortGauge, Reach, SessionCore, SessionError,
-    SessionId, SessionOptions, Side,
+    DataPlane, Description, LegPolicy, LocalMedia, MediaLine, Network, PortGauge, Reach, SessionCore,
+    SessionError, SessionId, SessionOptions, Side,
 };
 
 const CALLER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 9));
@@ -114,6 +116,7 @@ fn network(number: u8) -> Network {
         interface: format!("eth{number}"),
         address: IpAddr::from([10, number, 0, 1]),
         advertise: None,
+        vlan: Tags::NONE,
     }
 }
 
@@ -122,7 +125,7 @@ fn core_with(plane: &Memory, change: impl FnOnce(&mut SessionOptions)) -> Sessio
         networks: vec![network(1), network(2)],
         ports: 30000..=30007,
         quarantine: Duration::from_secs(30),
-        source: SourcePolicy::Pinned,
+        legs: LegPolicy::default(),
         most_sessions: 100,
     };
     change(&mut options);
@@ -206,7 +209,7 @@ async fn the_legs_are_there_when_the_answer_is() {
 async fn media_that_overtakes_the_answer_is_expected_from_the_callee_alone() {
     for source in [SourcePolicy::Pinned, SourcePolicy::LearnPort] {
         let plane = Memory::default();
-        let core = core_with(&plane, |options| options.source = source);
+        let core = core_with(&plane, |options| options.legs.source = source);
         let (id, to_callee) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
         let before: Vec<u32> = plane.0.legs.lock().unwrap().keys().copied().collect();
         let callee = plane.specs().into_iter().find(|leg| leg.local == to_callee[0].rtp).unwrap();
@@ -256,7 +259,7 @@ async fn rtp_and_rtcp_share_a_leg_where_both_sides_can() {
 #[tokio::test]
 async fn a_leg_admits_what_its_side_announced() {
     let plane = Memory::default();
-    let core = core_with(&plane, |options| options.source = SourcePolicy::LearnPort);
+    let core = core_with(&plane, |options| options.legs.source = SourcePolicy::LearnPort);
     let (id, _) = core.offer(CALLER, CALLEE, &one("10.1.0.9:4000")).await.unwrap();
     let answer = MediaLine { ssrc: Some(7), payload_types: vec![97], ..line("10.2.0.9:5000") };
     core.answer(id, &description([answer])).await.unwrap();
@@ -345,7 +348,7 @@ async fn nobody_is_admitted_before_an_address_is_told_unless_addresses_are_learn
     for (source, legs) in [(SourcePolicy::Pinned, 0), (SourcePolicy::LearnPort, 0), (SourcePolicy::Learn, 4)]
     {
         let plane = Memory::default();
-        let core = core_with(&plane, |options| options.source = source);
+        let core = core_with(&plane, |options| options.legs.source = source);
         let nowhere = description([MediaLine { remote: None, rtcp: None, ..line("10.1.0.9:1") }]);
         let (id, _) = core.offer(CALLER, CALLEE, &nowhere).await.unwrap();
         core.answer(id, &one("10.2.0.9:5000")).await.unwrap();
@@ -432,4 +435,33 @@ async fn a_change_that_fails_half_way_is_undone() {
     core.answer(id, &muxed("10.1.0.9:4000")).await.unwrap();
     assert_eq!(plane.legs().len(), 2, "legs of another kind take their place");
     assert_eq!(core.end(id).await.unwrap().legs.len(), 6, "what all kinds counted");
+}
+
+#[tokio::test]
+async fn legs_are_as_the_configuration_says() {
+    let plane = Memory::default();
+    let (limit, after) = (RateLimit::packets(1_000), Duration::from_secs(20));
+    let core = core_with(&plane, |options| {
+        options.legs = LegPolicy {
+            source: SourcePolicy::Learn,
+            relearn_after: Some(after),
+            quality: true,
+            limit: Some(limit),
+            rtcp: RtcpMode::Terminate,
+        };
+        options.networks[1].vlan = Tags::one(Tag::vlan(7));
+    });
+    let rates =
+        |address| description([MediaLine { clock_rates: vec![(9, 1), (96, 90_000)], ..line(address) }]);
+    let (id, _) = core.offer(CALLER, CALLEE, &rates("10.1.0.9:4000")).await.unwrap();
+    core.answer(id, &rates("10.2.0.9:5000")).await.unwrap();
+    let legs = plane.specs();
+    assert_eq!(legs.len(), 4);
+    for leg in legs {
+        let (rtp, callee) = (leg.media == MediaKind::Rtp, leg.local.ip() == IpAddr::from([10, 2, 0, 1]));
+        assert_eq!((leg.limit, leg.relearn_after, leg.quality), (Some(limit), Some(after), rtp), "{leg:?}");
+        assert_eq!(leg.rtcp, if rtp { RtcpMode::Relay } else { RtcpMode::Terminate });
+        assert_eq!(leg.clock_rate, rtp.then_some(90_000), "of the first payload type that both name");
+        assert_eq!(leg.vlan, if callee { Tags::one(Tag::vlan(7)) } else { Tags::NONE });
+    }
 }

@@ -89,11 +89,39 @@ fn describe_media(
             .filter(|(address, port)| told && *port != 0 && !address.is_unspecified())
             .map(SocketAddr::from),
         rtcp_mux: media.rtcp_mux(),
+        clock_rates: clock_rates(media),
         payload_types: field.payload_types().collect(),
         silent: !told || media.direction(default) == Direction::Inactive,
         ssrc: announced_ssrc(media, media.direction(default)),
         rejected: false,
     })
+}
+
+/// Payload types whose clock rate the description or RFC 3551 section 6 tells, in the order of preference.
+fn clock_rates(media: &Media) -> Vec<(u8, u32)> {
+    let rate = |payload_type| {
+        let encoding = media.encoding(payload_type);
+        let mapped = encoding.as_deref().and_then(|encoding| encoding.split('/').nth(1)?.parse().ok());
+        mapped.or_else(|| static_clock_rate(payload_type))
+    };
+    media
+        .field()
+        .payload_types()
+        .filter_map(|payload_type| Some((payload_type, rate(payload_type)?)))
+        .collect()
+}
+
+/// Clock rates of payload types that need no rtpmap (RFC 3551 section 6).
+const fn static_clock_rate(payload_type: u8) -> Option<u32> {
+    match payload_type {
+        0 | 3..=5 | 7..=9 | 12 | 13 | 15 | 18 => Some(8_000),
+        6 => Some(16_000),
+        10 | 11 => Some(44_100),
+        16 => Some(11_025),
+        17 => Some(22_050),
+        14 | 25 | 26 | 28 | 31..=34 => Some(90_000),
+        _ => None,
+    }
 }
 
 /// The one SSRC that this side says it will send with. Several announced sources (retransmission, simulcast) say
@@ -145,6 +173,7 @@ mod tests {
             (&audio.payload_types[..], audio.ssrc, audio.rtcp_mux, audio.silent),
             (&[0, 101][..], Some(7), false, false)
         );
+        assert_eq!(audio.clock_rates, [(0, 8_000)], "by RFC 3551; of 101 nothing is known");
         assert_eq!(video.rtcp, Some("192.0.2.10:5000".parse().unwrap()));
         assert!(video.rtcp_mux && video.silent && !video.rejected);
         assert!(refused.rejected);
