@@ -40,10 +40,9 @@ impl Target {
         }
     }
 
-    /// The route to our own side: the kernel says of an IPv4 source that is not ours, and of no IPv6 source.
-    fn own(&self) -> Option<RouteKey> {
-        let key = RouteKey { destination: self.local.ip(), source: None, scope: plan::scope(self.local) };
-        self.local.is_ipv6().then_some(key)
+    /// The route to our own side, which says whether it is ours.
+    fn own(&self) -> RouteKey {
+        RouteKey { destination: self.local.ip(), source: None, scope: plan::scope(self.local) }
     }
 }
 
@@ -73,7 +72,7 @@ impl Routes {
 
     /// The ways to these targets, in their order.
     pub(crate) fn ways(&mut self, targets: &[Target]) -> Vec<Result<Via, RouteError>> {
-        let keys = targets.iter().flat_map(|target| [Some(target.route()), target.own()]).flatten();
+        let keys = targets.iter().flat_map(|target| [target.own(), target.route()]);
         let refused = match self.ask(keys) {
             Ok(refused) => refused,
             Err(error) => {
@@ -140,21 +139,15 @@ impl Routes {
             Some(number) => io::Error::from_raw_os_error(number),
             None => io::Error::other("the kernel gave no answer"),
         };
-        Err(match (source.raw_os_error(), key.source) {
-            (Some(libc::EINVAL), Some(address)) => RouteError::NotOurs { address },
-            _ => RouteError::None { destination: key.destination, source },
-        })
+        Err(RouteError::None { destination: key.destination, source })
     }
 
     fn way(&self, target: &Target, refused: &HashMap<RouteKey, io::Error>) -> Result<Via, RouteError> {
-        let destination = target.remote.ip();
-        let route = self.answer(&target.route(), refused).and_then(|route| usable(destination, route))?;
-        if let Some(own) = target.own() {
-            let ours = self.answer(&own, refused).is_ok_and(|route| route.kind == RouteType::Local);
-            if !ours {
-                return Err(RouteError::NotOurs { address: own.destination });
-            }
+        let (own, destination) = (target.own(), target.remote.ip());
+        if self.answer(&own, refused).map_or(true, |route| route.kind != RouteType::Local) {
+            return Err(RouteError::NotOurs { address: own.destination });
         }
+        let route = self.answer(&target.route(), refused).and_then(|route| usable(destination, route))?;
         let address = route.gateway.unwrap_or(destination);
         Ok(Via { interface: route.interface, address, tags: target.tags })
     }

@@ -179,3 +179,6 @@ impl Netlink {
         Ok(messages.iter().filter_map(|message| message::neighbour(message, false)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

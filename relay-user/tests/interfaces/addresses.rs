@@ -1,0 +1,124 @@
+//! Local addresses that are removed and added again, and routes that move.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use relay_user::LegSpec;
+use testbed::Topology;
+
+use crate::media::*;
+
+#[test]
+fn media_resumes_when_the_local_address_is_there_again() {
+    let bench = Bench::start();
+    let media = bench.media();
+    bench.ip("address del 10.78.2.1/24 dev viewer");
+    media.stops();
+    media.is_dropped_as("no_route");
+    bench.ip("address add 10.78.2.1/24 dev viewer");
+    media.flows();
+    assert!(media.end(&["no_route", "next_hop_unresolved"], 0) >= 50);
+}
+
+#[test]
+fn media_follows_a_route_to_another_interface_and_back() {
+    let bench = Bench::start();
+    let topology = &bench.topology;
+    // The same address at both terminals: where packets arrive says which way they went.
+    let far = Ipv4Addr::new(192, 0, 2, 9);
+    for terminal in [&topology.camera, &topology.viewer] {
+        terminal.ip(&["address", "add", "192.0.2.9/32", "dev", "lo"]).unwrap();
+    }
+    bench.ip("route add 192.0.2.0/24 via 10.78.2.2");
+    let leg = |local: Ipv4Addr, port, remote: Ipv4Addr| {
+        LegSpec::new(SocketAddr::from((local, port))).remote(SocketAddr::from((remote, TERMINAL_PORT)))
+    };
+    let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
+    let [first, _] =
+        bench.install([leg(camera.relay, LEG_PORT, camera.terminal), leg(viewer.relay, LEG_PORT, far)]);
+    let sender = socket(&topology.camera, (camera.terminal, TERMINAL_PORT).into());
+    let at_viewer = socket(&topology.viewer, (far, TERMINAL_PORT).into());
+    let at_camera = socket(&topology.camera, (far, TERMINAL_PORT).into());
+    let media = Media::start(&bench, first, sender, at_viewer, (camera.relay, LEG_PORT).into());
+    media.flows();
+
+    bench.ip("route replace 192.0.2.0/24 via 10.78.1.2");
+    media.stops();
+    let mut buffer = [0; 2048];
+    let (_, source) = at_camera.recv_from(&mut buffer).expect("media arrives by the other interface");
+    assert_eq!(source, SocketAddr::from((viewer.relay, LEG_PORT)), "from the address that the leg has");
+
+    bench.ip("route replace 192.0.2.0/24 via 10.78.2.2");
+    media.flows();
+    assert_eq!(media.dropped(&["no_route", "no_device"]), 0, "{:?}", media.statistics());
+}
+
+#[test]
+fn media_stops_where_a_route_forbids_it_and_flows_when_it_is_allowed() {
+    let bench = Bench::start();
+    let media = bench.media();
+    for kind in ["prohibit", "blackhole", "unreachable"] {
+        bench.ip(&format!("route add {kind} 10.78.2.2/32"));
+        media.stops();
+        bench.ip("route del 10.78.2.2/32");
+        media.flows();
+    }
+    assert!(media.end(&["no_route"], 0) >= 150);
+}
+
+#[test]
+fn rules_that_choose_another_table_are_followed() {
+    let bench = Bench::start();
+    let media = bench.media();
+    bench.ip("route add unreachable default table 100");
+    bench.ip("rule add from 10.78.2.1 lookup 100 priority 10");
+    media.stops();
+    media.is_dropped_as("no_route");
+    bench.ip("rule del priority 10");
+    media.flows();
+}
+
+#[test]
+fn ipv6_destinations_are_found_behind_neighbours_and_routers() {
+    let bench = Bench::start();
+    let route = |destination: &str| bench.runtime.block_on(bench.relay.route(destination.parse().unwrap()));
+    let near = route("fd78:2::2").unwrap();
+    assert_eq!((near.interface.as_str(), near.gateway), ("viewer", None));
+    assert_eq!(near.source, std::net::IpAddr::V6(Topology::VIEWER.relay6));
+
+    bench.ip("-6 route add 2001:db8:1::/48 via fd78:1::2");
+    let far = route("2001:db8:1::9").unwrap();
+    assert_eq!((far.interface.as_str(), far.gateway), ("camera", Some("fd78:1::2".parse().unwrap())));
+
+    // Routers speak from link-local addresses, and IPv4 may go by one, too (RFC 5549).
+    bench.ip("-6 route add 2001:db8:2::/48 via fe80::77 dev viewer");
+    let router = Some("fe80::77".parse().unwrap());
+    assert_eq!(route("2001:db8:2::9").unwrap().gateway, router);
+    bench.ip("route add 192.0.2.0/24 via inet6 fe80::77 dev viewer");
+    let mixed = route("192.0.2.9").unwrap();
+    assert_eq!((mixed.interface.as_str(), mixed.gateway), ("viewer", router));
+
+    let refused = |destination: &str| route(destination).unwrap_err().to_string();
+    assert!(refused("2001:db8:3::9").contains("no route to 2001:db8:3::9"), "{}", refused("2001:db8:3::9"));
+    assert!(refused("fd78:1::1").contains("is an address of this machine"), "{}", refused("fd78:1::1"));
+}
+
+#[test]
+fn answers_are_remembered_until_routes_change() {
+    let bench = Bench::start();
+    let gateway = || {
+        bench.runtime.block_on(bench.relay.route(Ipv4Addr::new(192, 0, 2, 9).into())).map(|way| way.gateway)
+    };
+    assert!(gateway().is_err());
+    bench.ip("route add 192.0.2.0/24 via 10.78.2.2");
+    let wait_for = |expected: Option<std::net::IpAddr>| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
+        while gateway().ok().flatten() != expected {
+            assert!(std::time::Instant::now() < deadline, "{:?}", gateway());
+        }
+    };
+    wait_for(Some(Ipv4Addr::new(10, 78, 2, 2).into()));
+    bench.ip("route replace 192.0.2.0/24 via 10.78.1.2");
+    wait_for(Some(Ipv4Addr::new(10, 78, 1, 2).into()));
+    bench.ip("route del 192.0.2.0/24");
+    wait_for(None);
+}

@@ -1,0 +1,9 @@
+//! The lives of interfaces, addresses, neighbours and routes while media runs: what happens to the network must end in
+//! media that flows again, and in a reason for every packet that was lost. Real veth pairs; takes root.
+
+mod addresses;
+mod devices;
+mod media;
+mod neighbours;
+mod queues;
+mod refusals;

@@ -1,0 +1,255 @@
+//! A relay between a camera and a viewer, and media that runs from one to the other all the time.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use relay_user::{
+    AttachedInterface, LegId, LegSpec, LegStatistics, ModeChoice, Options, Plan, Relay, StreamSpec,
+};
+use testbed::{Namespace, Topology};
+use tokio::runtime::Runtime;
+
+/// Long enough for every change on a busy machine: neighbours are asked for once a second.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// One packet in this time.
+const PACE: Duration = Duration::from_millis(1);
+/// As many in a row are media that flows.
+const FLOWS: u64 = 50;
+/// No packet for so long is media that has stopped.
+const STOPPED: Duration = Duration::from_millis(100);
+
+/// The relay's ports, and the terminals'.
+pub(crate) const LEG_PORT: u16 = 30000;
+pub(crate) const TERMINAL_PORT: u16 = 5004;
+
+/// The running relay and the namespaces around it.
+pub(crate) struct Bench {
+    pub(crate) relay: Relay,
+    pub(crate) runtime: Runtime,
+    pub(crate) topology: Topology,
+}
+
+impl Bench {
+    pub(crate) fn start() -> Self {
+        Self::on(Topology::create().expect("these tests take root, iproute2 and ethtool"), &[])
+    }
+
+    /// A relay that runs on the two wires of a topology, and on more interfaces.
+    pub(crate) fn on(topology: Topology, more: &[&str]) -> Self {
+        let mut interfaces = vec![Topology::CAMERA.device.to_owned(), Topology::VIEWER.device.to_owned()];
+        interfaces.extend(more.iter().map(ToString::to_string));
+        let start = || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            // The threads of the runtime, and so its sockets, are in the namespace of the thread that makes it.
+            let runtime = runtime.unwrap();
+            let options = Options { interfaces, mode: ModeChoice::Native, legs: 64 };
+            let relay = runtime.block_on(Relay::start(&options)).expect("the relay starts");
+            (runtime, relay)
+        };
+        let (runtime, relay) = topology.relay.run(start).unwrap();
+        Self { relay, runtime, topology }
+    }
+
+    /// Runs `ip` in the relay's namespace.
+    pub(crate) fn ip(&self, arguments: &str) {
+        self.topology.relay.ip(&arguments.split(' ').collect::<Vec<_>>()).unwrap();
+    }
+
+    /// What the relay says of an interface, by its place in the list.
+    pub(crate) fn interface(&self, at: usize) -> AttachedInterface {
+        self.relay.interfaces().swap_remove(at)
+    }
+
+    /// Waits until what the relay says of an interface is as wanted.
+    pub(crate) fn interface_when(&self, at: usize, wanted: impl Fn(&AttachedInterface) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !wanted(&self.interface(at)) {
+            assert!(Instant::now() < deadline, "{:?}", self.interface(at));
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Installs legs, and a stream from the first to the second.
+    pub(crate) fn install(&self, legs: [LegSpec; 2]) -> [LegId; 2] {
+        let plan = Plan { legs: legs.to_vec(), streams: vec![StreamSpec { ingress: 0, egress: 1 }] };
+        let legs = self.runtime.block_on(self.relay.install(&plan)).unwrap();
+        legs.try_into().unwrap()
+    }
+
+    /// Media from the camera to the viewer, over IPv4, once it flows.
+    pub(crate) fn media(&self) -> Media<'_> {
+        let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
+        self.media_between(
+            (camera.relay.into(), camera.terminal.into()),
+            (viewer.relay.into(), viewer.terminal.into()),
+        )
+    }
+
+    /// Media between addresses, each pair the relay's and the terminal's, once it flows.
+    pub(crate) fn media_between(
+        &self,
+        camera: (std::net::IpAddr, std::net::IpAddr),
+        viewer: (std::net::IpAddr, std::net::IpAddr),
+    ) -> Media<'_> {
+        let leg = |(relay, terminal)| {
+            LegSpec::new(SocketAddr::new(relay, LEG_PORT)).remote(SocketAddr::new(terminal, TERMINAL_PORT))
+        };
+        let [leg, _] = self.install([leg(camera), leg(viewer)]);
+        let sender = socket(&self.topology.camera, SocketAddr::new(camera.1, TERMINAL_PORT));
+        let receiver = socket(&self.topology.viewer, SocketAddr::new(viewer.1, TERMINAL_PORT));
+        let media = Media::start(self, leg, sender, receiver, SocketAddr::new(camera.0, LEG_PORT));
+        media.flows();
+        media
+    }
+}
+
+/// A socket of a terminal.
+pub(crate) fn socket(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
+    let socket = namespace.run(|| UdpSocket::bind(address).unwrap()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    socket
+}
+
+/// Media that runs until it is dropped.
+pub(crate) struct Media<'a> {
+    bench: &'a Bench,
+    leg: LegId,
+    /// Bytes of payload.
+    pub(crate) size: Arc<AtomicU64>,
+    sent: Arc<AtomicU64>,
+    arrived: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<'a> Media<'a> {
+    pub(crate) fn start(
+        bench: &'a Bench,
+        leg: LegId,
+        sender: UdpSocket,
+        receiver: UdpSocket,
+        to: SocketAddr,
+    ) -> Self {
+        let size = Arc::new(AtomicU64::new(160));
+        let (sent, arrived, over) =
+            (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::default());
+        let send = {
+            let (size, sent, over) = (Arc::clone(&size), Arc::clone(&sent), Arc::<AtomicBool>::clone(&over));
+            move || {
+                while !over.load(Ordering::Relaxed) {
+                    let sequence = sent.load(Ordering::Relaxed) as u16;
+                    let payload = vec![0xab; size.load(Ordering::Relaxed) as usize];
+                    // A device that is down refuses it: then it was not sent.
+                    if sender.send_to(&rtp(sequence, &payload), to).is_ok() {
+                        sent.fetch_add(1, Ordering::Relaxed);
+                    }
+                    thread::sleep(PACE);
+                }
+            }
+        };
+        let receive = {
+            let (arrived, over) = (Arc::clone(&arrived), Arc::clone(&over));
+            move || {
+                let mut buffer = [0; 2048];
+                while !over.load(Ordering::Relaxed) {
+                    if receiver.recv_from(&mut buffer).is_ok() {
+                        arrived.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+        };
+        let threads = vec![thread::spawn(send), thread::spawn(receive)];
+        Self { bench, leg, size, sent, arrived, over, threads }
+    }
+
+    /// Waits until media flows.
+    pub(crate) fn flows(&self) {
+        let start = self.arrived.load(Ordering::Relaxed);
+        let deadline = Instant::now() + PATIENCE;
+        while self.arrived.load(Ordering::Relaxed) < start + FLOWS {
+            assert!(
+                Instant::now() < deadline,
+                "no media: {:?} {:?}",
+                self.statistics(),
+                self.bench.relay.interfaces()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until media has stopped.
+    pub(crate) fn stops(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let before = self.arrived.load(Ordering::Relaxed);
+            thread::sleep(STOPPED);
+            if self.arrived.load(Ordering::Relaxed) == before {
+                return;
+            }
+            assert!(Instant::now() < deadline, "media still flows: {:?}", self.statistics());
+        }
+    }
+
+    /// Waits until packets were dropped for this reason.
+    pub(crate) fn is_dropped_as(&self, reason: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.dropped(&[reason]) == 0 {
+            assert!(Instant::now() < deadline, "not {reason}: {:?}", self.statistics());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> LegStatistics {
+        self.bench.relay.statistics(self.leg).unwrap()
+    }
+
+    /// Packets that were dropped for one of these reasons.
+    pub(crate) fn dropped(&self, reasons: &[&str]) -> u64 {
+        let dropped = self.statistics().dropped;
+        dropped.iter().filter(|(name, _)| reasons.contains(name)).map(|(_, count)| count).sum()
+    }
+
+    /// Ends the media and balances the books: every packet was delivered, or dropped for one of these reasons, or
+    /// refused by the egress device, which at most `in_flight` may have swallowed when it went. Returns how many were
+    /// lost.
+    pub(crate) fn end(mut self, reasons: &[&str], in_flight: u64) -> u64 {
+        self.finish();
+        let statistics = self.statistics();
+        let (sent, arrived) = (self.sent.load(Ordering::Relaxed), self.arrived.load(Ordering::Relaxed));
+        let dropped = self.dropped(reasons);
+        let refused: u64 =
+            self.bench.relay.device_counters().iter().map(|device| device.refused + device.unsent).sum();
+        let books = format!("sent {sent}, arrived {arrived}, refused {refused}, {statistics:?}");
+        assert_eq!(statistics.received, sent, "lost before the relay: {books}");
+        assert_eq!(statistics.received, statistics.forwarded + dropped, "another reason: {books}");
+        let unaccounted = statistics.forwarded - refused - arrived;
+        assert!(unaccounted <= in_flight, "lost after the relay: {books}");
+        sent - arrived
+    }
+
+    fn finish(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Media<'_> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An RTP packet of payload type 96.
+pub(crate) fn rtp(sequence: u16, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x80, 96];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend(u32::from(sequence).wrapping_mul(3600).to_be_bytes());
+    packet.extend(7_u32.to_be_bytes());
+    packet.extend(payload);
+    packet
+}
