@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -74,7 +74,7 @@ impl Bench {
 
     /// Installs legs, and a stream from the first to the second.
     pub(crate) fn install(&self, legs: [LegSpec; 2]) -> [LegId; 2] {
-        let plan = Plan { legs: legs.to_vec(), streams: vec![StreamSpec { ingress: 0, egress: 1 }] };
+        let plan = Plan { legs: legs.into(), streams: vec![StreamSpec { ingress: 0, egress: 1 }] };
         let legs = self.runtime.block_on(self.relay.install(&plan)).unwrap();
         legs.try_into().unwrap()
     }
@@ -118,7 +118,7 @@ pub(crate) struct Media<'a> {
     bench: &'a Bench,
     leg: LegId,
     /// Bytes of payload.
-    pub(crate) size: Arc<AtomicU64>,
+    pub(crate) size: Arc<AtomicUsize>,
     sent: Arc<AtomicU64>,
     arrived: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
@@ -133,15 +133,16 @@ impl<'a> Media<'a> {
         receiver: UdpSocket,
         to: SocketAddr,
     ) -> Self {
-        let size = Arc::new(AtomicU64::new(160));
+        let size = Arc::new(AtomicUsize::new(160));
         let (sent, arrived, over) =
             (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::default());
         let send = {
             let (size, sent, over) = (Arc::clone(&size), Arc::clone(&sent), Arc::<AtomicBool>::clone(&over));
             move || {
+                let mut sequence = 0_u16;
                 while !over.load(Ordering::Relaxed) {
-                    let sequence = sent.load(Ordering::Relaxed) as u16;
-                    let payload = vec![0xab; size.load(Ordering::Relaxed) as usize];
+                    sequence = sequence.wrapping_add(1);
+                    let payload = vec![0xab; size.load(Ordering::Relaxed)];
                     // A device that is down refuses it: then it was not sent.
                     if sender.send_to(&rtp(sequence, &payload), to).is_ok() {
                         sent.fetch_add(1, Ordering::Relaxed);
