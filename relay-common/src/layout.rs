@@ -74,7 +74,7 @@ records! {
     }
     Admission { next, flags, generation, address, ssrc, payload_types }
     Traffic { packets, bytes }
-    LegDrops { last_event, bytes, packets [DROP_NAMES] }
+    LegDrops { last_event, last_answer, bytes, packets [DROP_NAMES] }
     NextHop { macs, device, mtu, state, tags }
     Ledger {
         owner, created, payload_types, local, told, remote, state, policy, media, ssrc_told, ssrc, egress, next_hop,
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     /// The records of each layout that was released, and of the one to come, which is the last.
-    const KNOWN: &[(u32, u64)] = &[(1, 0x8261_6e49_cdfd_0dbe)];
+    const KNOWN: &[(u32, u64)] = &[(1, 0x87ef_20d5_ae49_280d)];
 
     #[test]
     fn a_record_that_changed_has_a_new_layout_number() {

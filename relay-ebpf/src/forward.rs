@@ -14,12 +14,14 @@ use relay_common::tap::Direction;
 use relay_common::verdict::{Drop, Pass};
 
 use crate::plane::{Maps, cpu};
-use crate::{Verdict, features, learn, maps, punt, rebuild, stray, tap};
+use crate::{Verdict, features, learn, maps, punt, rebuild, stray, tap, too_big};
 
 /// What ends the way of a packet that is not forwarded.
 enum End {
     Pass(Pass),
     Drop(Drop),
+    /// The sender is told that the packet, of so many bytes, is too big.
+    Answer(u32, usize),
 }
 
 impl From<Drop> for End {
@@ -86,6 +88,7 @@ fn datagram<'a, D: Readdressed<'a>>(
         Ok(action) => Verdict::Forward(action),
         Err(End::Pass(reason)) => Verdict::Pass(reason),
         Err(End::Drop(reason)) => Verdict::Drop(found.index, reason),
+        Err(End::Answer(action, length)) => Verdict::Answer(action, Drop::TooBig, found.index, length),
     }
 }
 
@@ -123,13 +126,20 @@ fn relay<'a, D: Readdressed<'a>>(
         }
     };
     let to_v6 = route.has(route::TO_V6);
-    // From IPv4 to IPv6 a packet grows by as many bytes as its header does.
-    let grown = if to_v6 && !D::V6 { ip_length + 20 } else { ip_length };
+    // Between the versions of IP a packet grows or shrinks by as many bytes as its header does.
+    let grown = match (D::V6, to_v6) {
+        (false, true) => ip_length + 20,
+        (true, false) => ip_length - 20,
+        _ => ip_length,
+    };
     if grown > hop.mtu {
-        return Err(if datagram.may_be_fragmented() {
-            End::Pass(Pass::NeedsFragments)
-        } else {
-            End::Drop(Drop::TooBig)
+        if datagram.may_be_fragmented() {
+            return Err(End::Pass(Pass::NeedsFragments));
+        }
+        let mtu = (hop.mtu + ip_length).wrapping_sub(grown);
+        return Err(match D::answer_too_big(ctx, found.index, offset, mtu) {
+            Some(action) => End::Answer(action, length),
+            None => End::Drop(Drop::TooBig),
         });
     }
     if to_v6 && !datagram.has_checksum() {
@@ -235,6 +245,9 @@ fn unresolved<'a, D: Datagram<'a>>(
 trait Readdressed<'a>: Datagram<'a> {
     /// Gives it the addresses of its leg's destination.
     fn readdress(&mut self, found: &Found) -> Result<(), Drop>;
+
+    /// See `too_big`.
+    fn answer_too_big(ctx: &XdpContext, index: u32, offset: usize, mtu: u32) -> Option<u32>;
 }
 
 impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
@@ -243,6 +256,11 @@ impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
         let destination = found.destination();
         Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports);
         Ok(())
+    }
+
+    #[inline(always)]
+    fn answer_too_big(ctx: &XdpContext, index: u32, offset: usize, mtu: u32) -> Option<u32> {
+        too_big::answer_v4(ctx, index, offset, mtu)
     }
 }
 
@@ -255,5 +273,10 @@ impl<'a> Readdressed<'a> for Ipv6Udp<'a> {
         let addresses = unsafe { &*addresses };
         Ipv6Udp::readdress(self, &addresses.origin, &addresses.destination, found.destination().ports);
         Ok(())
+    }
+
+    #[inline(always)]
+    fn answer_too_big(ctx: &XdpContext, index: u32, offset: usize, mtu: u32) -> Option<u32> {
+        too_big::answer_v6(ctx, index, offset, mtu)
     }
 }

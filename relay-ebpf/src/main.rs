@@ -16,6 +16,7 @@ mod rebuild;
 mod refused;
 mod stray;
 mod tap;
+mod too_big;
 
 use aya_ebpf::{
     bindings::xdp_action,
@@ -32,10 +33,13 @@ pub(crate) enum Verdict {
     Pass(Pass),
     /// It was addressed to this leg, and must not go on.
     Drop(u32, Drop),
+    /// It was turned into an answer to its sender, which leaves by this action; it counts as dropped for this reason and
+    /// leg, with so many bytes.
+    Answer(u32, Drop, u32, usize),
 }
 
 /// Forwards media of installed legs; everything else goes to the kernel untouched.
-#[xdp]
+#[xdp(frags)]
 pub fn relay(ctx: XdpContext) -> u32 {
     match forward::handle(&ctx) {
         Verdict::Forward(action) => action,
@@ -46,6 +50,10 @@ pub fn relay(ctx: XdpContext) -> u32 {
         Verdict::Drop(leg, reason) => {
             count::dropped(leg, reason, ctx.data_end() - ctx.data());
             xdp_action::XDP_DROP
+        }
+        Verdict::Answer(action, reason, leg, bytes) => {
+            count::dropped(leg, reason, bytes);
+            action
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
 pub mod rebuild;
+pub mod too_big;
 
 use crate::address::Ipv6;
 use crate::byte_order::{Be16, Be32};

@@ -153,6 +153,8 @@ pub const fn traffic_index(cpu: u32, slots: u32, leg: u32) -> u32 {
 pub struct LegDrops {
     /// When the last event about this leg was sent, CLOCK_MONOTONIC_COARSE in nanoseconds; 0 for never.
     pub last_event: u64,
+    /// When the last sender was told that its packets are too big, in the same form.
+    pub last_answer: u64,
     /// Bytes of the packets that were dropped.
     pub bytes: u64,
     /// Dropped packets, by [`crate::verdict::Drop`].

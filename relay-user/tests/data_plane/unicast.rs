@@ -1,6 +1,7 @@
 //! Media between two terminals through the relay, over real veth pairs.
 
 use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
@@ -264,4 +265,39 @@ fn generic_mode_forwards_too_and_says_why() {
         camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
         assert_eq!(receive(&viewer).0, rtp(sequence, 7));
     }
+}
+
+#[test]
+fn a_sender_learns_the_path_mtu() {
+    let bench = Bench::start();
+    bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    bench.topology.relay.ip(&["link", "set", Topology::VIEWER.device, "mtu", "1300"]).unwrap();
+    bench.topology.viewer.ip(&["link", "set", Topology::TERMINAL_DEVICE, "mtu", "1300"]).unwrap();
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let large = [0x80; 1400];
+    forbid_fragments(&camera);
+    let refused = (0..300).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        camera
+            .send_to(&large, to_relay_from_camera())
+            .is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE))
+    });
+    assert!(refused, "the camera's own network stack refuses what is too big");
+    assert!(camera.send_to(&large[..1200], to_relay_from_camera()).is_ok());
+}
+
+/// Packets that are too big are refused instead of fragmented.
+fn forbid_fragments(socket: &UdpSocket) {
+    let value = libc::IP_PMTUDISC_DO;
+    // SAFETY: an open socket, and a value that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw const value).cast(),
+            size_of_val(&value).try_into().unwrap(),
+        )
+    };
+    assert_eq!(result, 0);
 }

@@ -14,6 +14,7 @@ use testbed::Topology;
 /// `enum xdp_action` of linux/bpf.h.
 const DROP: u32 = 1;
 const PASS: u32 = 2;
+const TRANSMIT: u32 = 3;
 const REDIRECT: u32 = 4;
 
 const ETHERNET: usize = 14;
@@ -399,6 +400,10 @@ fn packets_larger_than_the_next_device_takes_are_dropped() {
     // Don't fragment: the flag is in the header's checksum too.
     large[20] |= 0x40;
     large[24] = large[24].wrapping_sub(0x40);
+    let dropped = bench.counted("too_big");
+    let answer = bench.try_bytes(&large);
+    assert_eq!((answer.action, bench.counted("too_big")), (TRANSMIT, dropped + 1), "its sender is told why");
+    assert_eq!(answer.frame[34..42], [3, 4, answer.frame[36], answer.frame[37], 0, 0, 0x04, 0xcb]);
     bench.assert_drops(&large, "too_big");
     assert_eq!(bench.try_bytes(&Frame::new().payload(vec![0x80; 1199]).bytes()).action, REDIRECT);
 }
