@@ -1,15 +1,67 @@
-//! What the kernel counts for each leg, summed over its CPUs.
+//! What was counted for each leg: by the kernel half on each CPU, and by the workers of this process.
+
+use std::ops::{AddAssign, Sub};
 
 use relay_common::leg::{LegDrops, Traffic, traffic_index};
-use relay_common::verdict::DROPS;
+use relay_common::user_traffic::UserTraffic;
+use relay_common::verdict::{DROPS, Drop};
 
 use crate::kernel::SharedArray;
+
+/// Drops after which the packet's source still counts as alive: it was admitted first.
+const ADMITTED: [Drop; 9] = [
+    Drop::NoStream,
+    Drop::RemoteUnknown,
+    Drop::NextHopUnresolved,
+    Drop::TooBig,
+    Drop::NoDevice,
+    Drop::NoRoute,
+    Drop::EgressFull,
+    Drop::NoRoom,
+    Drop::RateExceeded,
+];
+
+/// Packets that were sent on, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+impl From<Traffic> for Sent {
+    fn from(traffic: Traffic) -> Self {
+        Self { packets: traffic.packets, bytes: traffic.bytes }
+    }
+}
+
+impl AddAssign for Sent {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+impl Sub for Sent {
+    type Output = Self;
+
+    /// Counters only rise; should one be read half-written, the difference is 0 rather than immense.
+    fn sub(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(other.packets),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
 
 /// The counters of one leg, all CPUs together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LegCounters {
-    pub(crate) forwarded: u64,
-    pub(crate) forwarded_bytes: u64,
+    /// By the XDP program.
+    pub(crate) xdp: Sent,
+    /// By AF_XDP workers.
+    pub(crate) af_xdp: Sent,
+    /// By socket workers.
+    pub(crate) user: Sent,
     pub(crate) dropped_bytes: u64,
     /// By [`relay_common::verdict::Drop`].
     pub(crate) dropped: [u64; DROPS],
@@ -17,18 +69,39 @@ pub(crate) struct LegCounters {
 
 impl LegCounters {
     fn add(&mut self, more: &Self) {
-        self.forwarded += more.forwarded;
-        self.forwarded_bytes += more.forwarded_bytes;
+        self.xdp += more.xdp;
+        self.af_xdp += more.af_xdp;
+        self.user += more.user;
         self.dropped_bytes += more.dropped_bytes;
         for (sum, more) in self.dropped.iter_mut().zip(more.dropped) {
             *sum += more;
         }
     }
+
+    /// What was sent on by all paths.
+    pub(crate) fn sent(&self) -> Sent {
+        let mut sum = self.xdp;
+        sum += self.af_xdp;
+        sum += self.user;
+        sum
+    }
+
+    /// Packets that were sent on by all paths.
+    pub(crate) fn forwarded(&self) -> u64 {
+        self.sent().packets
+    }
+
+    /// Packets that came from the source that the leg admits, whatever became of them then.
+    pub(crate) fn admitted(&self) -> u64 {
+        let dropped = ADMITTED.iter().filter_map(|reason| self.dropped.get(*reason as usize));
+        self.forwarded() + dropped.sum::<u64>()
+    }
 }
 
-/// The kernel's counters of all legs.
+/// The counters of all legs.
 pub(crate) struct Counters {
     traffic: SharedArray<Traffic>,
+    user_traffic: SharedArray<UserTraffic>,
     drops: SharedArray<LegDrops>,
     slots: u32,
     cpus: u32,
@@ -40,11 +113,22 @@ impl Counters {
     /// Counters of `slots` slots on `cpus` CPUs.
     pub(crate) fn new(
         traffic: SharedArray<Traffic>,
+        user_traffic: SharedArray<UserTraffic>,
         drops: SharedArray<LegDrops>,
         slots: u32,
         cpus: u32,
     ) -> Self {
-        Self { traffic, drops, slots, cpus, earlier: LegCounters::default() }
+        Self { traffic, user_traffic, drops, slots, cpus, earlier: LegCounters::default() }
+    }
+
+    /// How many CPUs count.
+    pub(crate) fn cpus(&self) -> u32 {
+        self.cpus
+    }
+
+    /// Where a CPU counts for a leg, in arrays that have a stretch for each CPU.
+    pub(crate) fn index(&self, cpu: u32, slot: u32) -> u32 {
+        traffic_index(cpu, self.slots, slot)
     }
 
     /// Starts a slot anew, before its leg is published. What the slot counted until now, even after its leg was removed,
@@ -52,31 +136,35 @@ impl Counters {
     pub(crate) fn zero(&mut self, slot: u32) {
         self.earlier.add(&self.of(slot));
         for cpu in 0..self.cpus {
-            self.traffic.write(traffic_index(cpu, self.slots, slot), Traffic::default());
+            self.traffic.write(self.index(cpu, slot), Traffic::default());
         }
+        self.user_traffic.write(slot, UserTraffic::default());
         self.drops.write(slot, LegDrops::default());
     }
 
-    /// What was counted in the first `used` slots, in all their lives.
+    /// What was counted in a slot.
+    pub(crate) fn of(&self, slot: u32) -> LegCounters {
+        let (xdp, [af_xdp, user]) = self.sent(slot);
+        let drops = self.drops.read(slot);
+        LegCounters { xdp, af_xdp, user, dropped_bytes: drops.bytes, dropped: drops.packets }
+    }
+
+    /// What was sent on by XDP, and by the workers of this process.
+    fn sent(&self, slot: u32) -> (Sent, [Sent; 2]) {
+        let mut xdp = Sent::default();
+        for cpu in 0..self.cpus {
+            xdp += self.traffic.read(self.index(cpu, slot)).into();
+        }
+        let UserTraffic { af_xdp, sockets } = self.user_traffic.read(slot);
+        (xdp, [af_xdp.into(), sockets.into()])
+    }
+
+    /// What was counted in the first `used` slots, in all their lives; slot 0 counts for ports that no leg has.
     pub(crate) fn totals(&self, used: u32) -> LegCounters {
         let mut sum = self.earlier;
         for slot in 0..used.min(self.slots) {
             sum.add(&self.of(slot));
         }
-        sum
-    }
-
-    /// What was counted in a slot.
-    pub(crate) fn of(&self, slot: u32) -> LegCounters {
-        let mut sum = LegCounters::default();
-        for cpu in 0..self.cpus {
-            let traffic = self.traffic.read(traffic_index(cpu, self.slots, slot));
-            sum.forwarded += traffic.packets;
-            sum.forwarded_bytes += traffic.bytes;
-        }
-        let drops = self.drops.read(slot);
-        sum.dropped_bytes = drops.bytes;
-        sum.dropped = drops.packets;
         sum
     }
 }
@@ -88,10 +176,14 @@ mod tests {
     const CPUS: u32 = 2;
     const SLOTS: u32 = 4;
 
+    fn counters() -> Counters {
+        let (traffic, workers) = (SharedArray::in_memory(CPUS * SLOTS), SharedArray::in_memory(SLOTS));
+        Counters::new(traffic, workers, SharedArray::in_memory(SLOTS), SLOTS, CPUS)
+    }
+
     #[test]
     fn what_a_slot_counts_after_its_leg_was_removed_stays_in_the_totals() {
-        let (traffic, drops) = (SharedArray::in_memory(CPUS * SLOTS), SharedArray::in_memory(SLOTS));
-        let mut counters = Counters::new(traffic, drops, SLOTS, CPUS);
+        let mut counters = counters();
         let count = |counters: &Counters, slot, packets| {
             let index = traffic_index(1, SLOTS, slot);
             let before = counters.traffic.read(index);
@@ -101,18 +193,30 @@ mod tests {
         count(&counters, 1, 5);
         // The leg is removed here, and one packet is still on its way.
         count(&counters, 1, 1);
-        assert_eq!(counters.totals(2).forwarded, 6);
+        assert_eq!(counters.totals(2).forwarded(), 6);
         counters.zero(1);
-        assert_eq!(counters.of(1).forwarded, 0);
+        assert_eq!(counters.of(1).forwarded(), 0);
         count(&counters, 1, 3);
-        let totals = counters.totals(2);
-        assert_eq!((totals.forwarded, totals.forwarded_bytes), (9, 1800));
+        assert_eq!(counters.totals(2).sent(), Sent { packets: 9, bytes: 1800 });
+    }
+
+    #[test]
+    fn every_path_counts() {
+        let mut counters = counters();
+        let traffic = |packets| Traffic { packets, bytes: 10 * packets };
+        counters.traffic.write(counters.index(0, 2), traffic(1));
+        counters.traffic.write(counters.index(1, 2), traffic(2));
+        counters.user_traffic.write(2, UserTraffic { af_xdp: traffic(4), sockets: traffic(8) });
+        let leg = counters.of(2);
+        assert_eq!((leg.xdp.packets, leg.af_xdp.packets, leg.user.packets), (3, 4, 8));
+        assert_eq!(leg.sent(), Sent { packets: 15, bytes: 150 });
+        counters.zero(2);
+        assert_eq!((counters.of(2).forwarded(), counters.totals(SLOTS).forwarded()), (0, 15));
     }
 
     #[test]
     fn orphans_are_in_the_totals() {
-        let (traffic, drops) = (SharedArray::in_memory(CPUS * SLOTS), SharedArray::in_memory(SLOTS));
-        let counters = Counters::new(traffic, drops, SLOTS, CPUS);
+        let counters = counters();
         let mut orphans = LegDrops::default();
         orphans.packets[0] = 7;
         counters.drops.write(0, orphans);

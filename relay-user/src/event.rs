@@ -21,6 +21,32 @@ pub enum Event {
         /// The source that was refused.
         source: SocketAddr,
     },
+    /// The leg was idle for as long as its re-learning takes: it forgot this source, and learns the next.
+    SourceForgotten {
+        /// The leg.
+        leg: LegId,
+        /// The source that was admitted.
+        source: SocketAddr,
+    },
+    /// A packet to a shared port was dropped: no leg on it has this SSRC or this source.
+    UnknownSource {
+        /// The shared port.
+        leg: LegId,
+        /// Where it came from.
+        source: SocketAddr,
+        /// The SSRC of the packet; 0 where it is neither RTP nor RTCP.
+        ssrc: u32,
+    },
+    /// A packet to a port of ours was dropped that no leg has ([`crate::Relay::watch_ports`]): somebody sends media of a
+    /// session that is over, or not yet there. Sampled: at most a hundred a second for each CPU.
+    Orphan {
+        /// Where it was sent to.
+        local: SocketAddr,
+        /// Where it came from.
+        source: SocketAddr,
+        /// The SSRC of the packet; 0 where it is neither RTP nor RTCP.
+        ssrc: u32,
+    },
     /// A packet was dropped because the neighbour towards its receiver has no MAC address; it is being looked for.
     NextHopUnresolved {
         /// The leg that the packet arrived on.

@@ -97,8 +97,8 @@ pub enum Sharing {
     Port,
     /// The leg is one of those on a shared port: packets with [`LegSpec::ssrc`] are its own.
     BySsrc,
-    /// The leg is one of those on a shared port: packets from [`LegSpec::remote`] are its own, whatever their SSRC.
-    /// Looked for only where no leg claims the SSRC.
+    /// The leg is one of those on a shared port: packets from [`LegSpec::remote`] are its own, whatever their SSRC,
+    /// and also where another leg claims that.
     BySource,
 }
 

@@ -1,28 +1,37 @@
 //! The one writer of the kernel's leg table: slots, bucket chains, and the order of stores that lets the program read
 //! at any moment.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use relay_common::address::Ipv6;
 use relay_common::leg::{Admission, Leg, LegKey};
 use relay_common::limits::{BUCKETS_PER_RECORD, LEGS_PER_BUCKET};
 
 use crate::kernel::{BucketRecord, SharedArray};
-
-/// A freed slot rests this long: a program that found it just before it was unlinked has long finished.
-const REST: Duration = Duration::from_millis(100);
+use crate::slots::{Home, Slots};
 
 /// Why a leg cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableError {
     /// Every slot is taken.
     Full,
-    /// Another leg has this address and port.
+    /// Another leg claims the same packets.
     Taken,
-    /// Too many addresses share the bucket of this port.
+    /// Too many legs share the bucket of this one.
     BucketFull,
+}
+
+/// What finds a leg: the key in the table, and the IPv6 address that it holds only a fold of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) key: LegKey,
+    /// Zero where the key says everything.
+    pub(crate) address: Ipv6,
+    /// Legs of one home lie together.
+    pub(crate) home: Home,
 }
 
 /// The leg table.
@@ -30,9 +39,12 @@ pub(crate) struct LegTable {
     buckets: SharedArray<BucketRecord>,
     legs: SharedArray<Leg>,
     admissions: SharedArray<Admission>,
-    installed: HashMap<LegKey, u32>,
-    never_used: u32,
-    resting: VecDeque<(u32, Instant)>,
+    places: HashMap<Place, u32>,
+    slots: Slots,
+    /// How many legs each bucket has, reserved or published.
+    lengths: Vec<u8>,
+    /// The highest slot that was ever taken.
+    highest: u32,
 }
 
 impl LegTable {
@@ -42,7 +54,9 @@ impl LegTable {
         legs: SharedArray<Leg>,
         admissions: SharedArray<Admission>,
     ) -> Self {
-        Self { buckets, legs, admissions, installed: HashMap::new(), never_used: 1, resting: VecDeque::new() }
+        let slots = Slots::new(legs.length());
+        let lengths = vec![0; (buckets.length() * BUCKETS_PER_RECORD) as usize];
+        Self { buckets, legs, admissions, places: HashMap::new(), slots, lengths, highest: 0 }
     }
 
     /// How many records there are, with the one that is never used.
@@ -50,64 +64,59 @@ impl LegTable {
         self.legs.length()
     }
 
-    /// How many records have been used, from the first one on.
+    /// How many records may have been used, from the first one on.
     pub(crate) fn used(&self) -> u32 {
-        self.never_used
+        self.highest + 1
     }
 
     /// How many more legs fit.
     pub(crate) fn free(&self) -> usize {
-        (self.legs.length() as usize).saturating_sub(1 + self.installed.len())
+        (self.legs.length() as usize).saturating_sub(1 + self.places.len())
     }
 
-    /// A slot for a leg of this key; the kernel does not know of it yet.
-    pub(crate) fn reserve(&mut self, key: LegKey, now: Instant) -> Result<u32, TableError> {
-        if self.installed.contains_key(&key) {
+    /// A slot for a leg of this place; the kernel does not know of it yet.
+    pub(crate) fn reserve(&mut self, place: Place, now: Instant) -> Result<u32, TableError> {
+        if self.places.contains_key(&place) {
             return Err(TableError::Taken);
         }
-        if self.chain(key).count() >= LEGS_PER_BUCKET as usize {
+        let bucket = place.key.bucket(self.mask()) as usize;
+        if self.lengths.get(bucket).is_none_or(|length| u32::from(*length) >= LEGS_PER_BUCKET) {
             return Err(TableError::BucketFull);
         }
-        let rested = self.resting.front().is_some_and(|(_, since)| now.duration_since(*since) >= REST);
-        let index = if rested {
-            self.resting.pop_front().map(|(index, _)| index).ok_or(TableError::Full)?
-        } else if self.never_used < self.legs.length() {
-            self.never_used += 1;
-            self.never_used - 1
-        } else {
-            return Err(TableError::Full);
-        };
-        self.installed.insert(key, index);
-        Ok(index)
+        let slot = self.slots.take(place.home, now).ok_or(TableError::Full)?;
+        self.lengths[bucket] += 1;
+        self.places.insert(place, slot);
+        self.highest = self.highest.max(slot);
+        Ok(slot)
     }
 
     /// The number of the life that a slot begins when a leg is published in it.
-    pub(crate) fn next_generation(&self, index: u32) -> u32 {
-        self.admissions.read(index).generation.wrapping_add(1)
+    pub(crate) fn next_generation(&self, slot: u32) -> u32 {
+        self.admissions.read(slot).generation.wrapping_add(1)
     }
 
     /// Makes a leg in a reserved slot known to the kernel: from here on its packets are its own.
-    pub(crate) fn publish(&mut self, index: u32, leg: Leg, admission: Admission) {
+    pub(crate) fn publish(&mut self, slot: u32, leg: Leg, admission: Admission) {
         let bucket = self.bucket(leg.key);
-        let generation = self.next_generation(index);
-        self.legs.write(index, leg);
+        let generation = self.next_generation(slot);
+        self.legs.write(slot, leg);
         self.admissions
-            .write(index, Admission { next: bucket.load(Ordering::Relaxed), generation, ..admission });
+            .write(slot, Admission { next: bucket.load(Ordering::Relaxed), generation, ..admission });
         // Release: a program that sees the new head sees the whole record behind it.
-        bucket.store(index, Ordering::Release);
+        bucket.store(slot, Ordering::Release);
     }
 
     /// Gives a slot back that was reserved, whether it was published or not.
-    pub(crate) fn remove(&mut self, key: LegKey, now: Instant) {
-        let Some(index) = self.installed.remove(&key) else {
+    pub(crate) fn remove(&mut self, place: &Place, now: Instant) {
+        let Some(slot) = self.places.remove(place) else {
             return;
         };
-        let next = self.admissions.read(index).next;
-        let mut link = self.bucket(key);
+        let next = self.admissions.read(slot).next;
+        let mut link = self.bucket(place.key);
         loop {
             match link.load(Ordering::Relaxed) {
                 0 => break,
-                found if found == index => {
+                found if found == slot => {
                     // The record keeps its own `next`: a program that stands on it finds the rest of the chain.
                     link.store(next, Ordering::Release);
                     break;
@@ -115,7 +124,11 @@ impl LegTable {
                 other => link = self.admissions.word32(other, offset_of!(Admission, next)),
             }
         }
-        self.resting.push_back((index, now));
+        let bucket = place.key.bucket(self.mask()) as usize;
+        if let Some(length) = self.lengths.get_mut(bucket) {
+            *length -= 1;
+        }
+        self.slots.give(slot, now);
     }
 
     /// The records of the legs.
@@ -128,29 +141,27 @@ impl LegTable {
         &self.admissions
     }
 
-    /// The head of the chain of a key's bucket.
-    fn bucket(&self, key: LegKey) -> &AtomicU32 {
-        let bucket = key.bucket(self.buckets.length() * BUCKETS_PER_RECORD - 1);
-        let (record, lane) = (bucket / BUCKETS_PER_RECORD, bucket % BUCKETS_PER_RECORD);
-        self.buckets.word32(record, lane as usize * size_of::<u32>())
+    /// Number of buckets less one.
+    fn mask(&self) -> u32 {
+        self.buckets.length() * BUCKETS_PER_RECORD - 1
     }
 
-    /// Indexes of the published legs in the bucket of `key`.
-    fn chain(&self, key: LegKey) -> impl Iterator<Item = u32> {
-        let head = self.bucket(key).load(Ordering::Relaxed);
-        std::iter::successors(Some(head), |index| Some(self.admissions.read(*index).next))
-            .take_while(|index| *index != 0)
+    /// The head of the chain of a key's bucket.
+    fn bucket(&self, key: LegKey) -> &AtomicU32 {
+        let bucket = key.bucket(self.mask());
+        self.buckets
+            .word32(bucket / BUCKETS_PER_RECORD, (bucket % BUCKETS_PER_RECORD) as usize * size_of::<u32>())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slots::REST;
     use relay_common::byte_order::{Be16, Be32};
     use relay_common::limits::LEG_BUCKETS;
 
     const ADDRESS: Be32 = Be32::new(0x0a00_0001);
-    const MASK: u32 = LEG_BUCKETS - 1;
 
     fn table(legs: u32) -> LegTable {
         LegTable::new(
@@ -160,31 +171,38 @@ mod tests {
         )
     }
 
-    fn key(port: u16) -> LegKey {
-        LegKey::new(ADDRESS, Be16::new(port))
+    fn key(port: u16) -> Place {
+        place(ADDRESS, port)
+    }
+
+    fn place(address: Be32, port: u16) -> Place {
+        Place { key: LegKey::new(address, Be16::new(port)), ..Place::default() }
     }
 
     /// Another address and port with the bucket of `key(port)`.
-    fn neighbour(port: u16, number: u16) -> LegKey {
-        let address = Be32::new(ADDRESS.get() + u32::from(number));
-        let scattered = |address| LegKey::new(address, Be16::new(0)).bucket(MASK);
-        let offset = scattered(ADDRESS).wrapping_sub(scattered(address)) & MASK;
-        let shifted = u32::from(port).wrapping_add(offset) & MASK;
-        let key = LegKey::new(address, Be16::new(shifted.try_into().unwrap()));
-        assert_eq!(key.bucket(MASK), self::key(port).bucket(MASK));
-        key
+    fn neighbour(port: u16, number: u32) -> Place {
+        let mask = LEG_BUCKETS - 1;
+        let wanted = key(port).key.bucket(mask);
+        let address = Be32::new(ADDRESS.get() + number);
+        let base = place(address, 0).key.bucket(mask);
+        let found = place(address, (wanted.wrapping_sub(base) & 0xffff) as u16);
+        assert_eq!(found.key.bucket(mask), wanted);
+        found
     }
 
     impl LegTable {
-        fn add(&mut self, key: LegKey, now: Instant) -> u32 {
-            let index = self.reserve(key, now).unwrap();
-            self.publish(index, Leg { key, ..Leg::default() }, Admission::default());
+        fn add(&mut self, place: Place, now: Instant) -> u32 {
+            let index = self.reserve(place, now).unwrap();
+            self.publish(index, Leg { key: place.key, ..Leg::default() }, Admission::default());
             index
         }
 
         /// What the kernel half would find.
-        fn find(&self, key: LegKey) -> Option<u32> {
-            self.chain(key).find(|index| self.legs.read(*index).key == key)
+        fn seen(&self, place: Place) -> Option<u32> {
+            let head = self.bucket(place.key).load(Ordering::Relaxed);
+            std::iter::successors(Some(head), |index| Some(self.admissions.read(*index).next))
+                .take_while(|index| *index != 0)
+                .find(|index| self.legs.read(*index).key == place.key)
         }
     }
 
@@ -192,11 +210,11 @@ mod tests {
     fn a_leg_is_found_from_its_publication_to_its_removal() {
         let (mut table, now) = (table(4), Instant::now());
         let index = table.reserve(key(4000), now).unwrap();
-        assert_eq!(table.find(key(4000)), None, "reserved is not published");
-        table.publish(index, Leg { key: key(4000), ..Leg::default() }, Admission::default());
-        assert_eq!(table.find(key(4000)), Some(index));
-        table.remove(key(4000), now);
-        assert_eq!(table.find(key(4000)), None);
+        assert_eq!(table.seen(key(4000)), None, "reserved is not published");
+        table.publish(index, Leg { key: key(4000).key, ..Leg::default() }, Admission::default());
+        assert_eq!(table.seen(key(4000)), Some(index));
+        table.remove(&key(4000), now);
+        assert_eq!(table.seen(key(4000)), None);
     }
 
     #[test]
@@ -205,9 +223,9 @@ mod tests {
             let (mut table, now) = (table(4), Instant::now());
             let keys = [key(4000), neighbour(4000, 1), neighbour(4000, 2)];
             let indexes = keys.map(|key| table.add(key, now));
-            table.remove(keys[removed], now);
+            table.remove(&keys[removed], now);
             for at in 0..3 {
-                assert_eq!(table.find(keys[at]), (at != removed).then_some(indexes[at]), "{removed} {at}");
+                assert_eq!(table.seen(keys[at]), (at != removed).then_some(indexes[at]), "{removed} {at}");
             }
         }
     }
@@ -218,7 +236,7 @@ mod tests {
         let last = table.add(key(4000), now);
         let middle = table.add(neighbour(4000, 1), now);
         table.add(neighbour(4000, 2), now);
-        table.remove(neighbour(4000, 1), now);
+        table.remove(&neighbour(4000, 1), now);
         // A program that stood on the record when it was unlinked reads on.
         assert_eq!(table.admissions.read(middle).next, last);
     }
@@ -228,8 +246,9 @@ mod tests {
         let (mut table, now) = (table(64), Instant::now());
         table.add(key(4000), now);
         assert_eq!(table.reserve(key(4000), now), Err(TableError::Taken));
+        // A plan reserves all its slots before it publishes the first: those count, too.
         for number in 1..16 {
-            table.add(neighbour(4000, number), now);
+            table.reserve(neighbour(4000, number), now).unwrap();
         }
         assert_eq!(table.reserve(neighbour(4000, 16), now), Err(TableError::BucketFull));
         assert!(table.reserve(key(4001 + 64), now).is_ok(), "other buckets are not");
@@ -241,7 +260,7 @@ mod tests {
         let index = table.add(key(4000), now);
         let generation = table.admissions.read(index).generation;
         assert_eq!(table.reserve(key(4002), now), Err(TableError::Full));
-        table.remove(key(4000), now);
+        table.remove(&key(4000), now);
         assert_eq!(table.reserve(key(4002), now), Err(TableError::Full), "it rests");
         assert_eq!(table.add(key(4002), now + REST), index);
         assert_eq!(table.admissions.read(index).generation, generation + 1);
@@ -251,9 +270,9 @@ mod tests {
     fn a_slot_that_was_reserved_in_vain_is_given_back() {
         let (mut table, now) = (table(1), Instant::now());
         let kept = table.add(key(4000), now);
-        table.remove(key(4000), now);
+        table.remove(&key(4000), now);
         table.reserve(key(4002), now + REST).unwrap();
-        table.remove(key(4002), now + REST);
+        table.remove(&key(4002), now + REST);
         assert_eq!(table.free(), 1);
         assert_eq!(table.reserve(key(4004), now + REST * 2), Ok(kept));
     }

@@ -40,16 +40,21 @@ mod interfaces;
 mod kernel;
 mod leg;
 mod leg_table;
+mod legs;
 mod limit;
 mod netlink;
 mod network;
 mod next_hops;
+mod payload_maps;
 mod plan;
+mod quality;
 mod relay;
 mod resolve;
 mod retag;
 mod routes;
+mod sampler;
 mod shared;
+mod slots;
 mod state;
 mod statistics;
 pub mod tap;
@@ -66,7 +71,10 @@ pub use leg::{
     LegId, LegSpec, MediaKind, ParseLegIdError, PayloadTypes, RtcpMode, SHORTEST_RELEARN, Sharing,
     SourcePolicy,
 };
-pub use limit::{LONGEST_BURST, MOST_BITS_PER_SECOND, MOST_PACKETS_PER_SECOND, RateLimit};
+pub use limit::{
+    LEAST_BITS_PER_SECOND, LONGEST_BURST, MOST_BITS_PER_SECOND, MOST_PACKETS_PER_SECOND, RateLimit,
+    SHORTEST_BURST,
+};
 pub use plan::{Plan, StreamSpec};
 pub use relay::{DEFAULT_LEGS, Options, Relay, Route, Trial};
 pub use retag::{Continuity, RetagSpec};

@@ -1,8 +1,8 @@
 //! The handle of the data plane: start, install, change, remove, read.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aya::programs::{TestRun, TestRunOptions};
 use aya::util::nr_cpus;
@@ -15,19 +15,18 @@ use crate::af_xdp::{self, PuntPath, Punts};
 use crate::attach::{AttachedInterface, ModeChoice};
 use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
-use crate::error::{InstallError, RouteError, StartError};
+use crate::error::{RouteError, StartError};
 use crate::event::Event;
 use crate::interfaces::{Devices, Interfaces};
 use crate::kernel::Kernel;
-use crate::leg::{LegId, LegSpec};
+use crate::leg::LegId;
 use crate::leg_table::LegTable;
 use crate::netlink::{Connection, Netlink, Queries};
 use crate::next_hops::NextHops;
-use crate::plan::{self, Checked, Plan};
-use crate::routes::{Routes, Target};
+use crate::payload_maps::PayloadMaps;
+use crate::routes::Routes;
 use crate::shared::Shared;
-use crate::state::{Prepared, State};
-use crate::statistics::LegStatistics;
+use crate::state::{LegRecords, State};
 use crate::tap::{self, Tap, TapError, Taps};
 use crate::watch;
 
@@ -44,7 +43,7 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// The XDP mode.
     pub mode: ModeChoice,
-    /// How many legs there is room for. Memory is taken at once: 64 bytes a leg, and 128 for each leg and CPU.
+    /// How many legs there is room for. Memory is taken at once: see [`crate::Memory`].
     pub legs: u32,
 }
 
@@ -89,7 +88,7 @@ impl Drop for Tasks {
 /// The running data plane. A cheap handle: clones share it, and with the last one the program is detached.
 #[derive(Clone)]
 pub struct Relay {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     _tasks: Arc<Tasks>,
 }
 
@@ -131,7 +130,14 @@ impl Relay {
         };
         let mut punts = Punts::new(punts, af_xdp::DEFAULT_FRAMES, records, cpus)?;
         let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions);
-        let counters = Counters::new(kernel.traffic, kernel.drops, table.slots(), cpus);
+        let counters = Counters::new(kernel.traffic, kernel.user_traffic, kernel.drops, table.slots(), cpus);
+        let records = LegRecords {
+            addresses6: kernel.addresses6,
+            retags: kernel.retags,
+            police: kernel.police,
+            quality: kernel.quality,
+        };
+        let payload_maps = PayloadMaps::new(kernel.payload_maps);
         // Changes that happen while the lists below are read are reported again: no gap.
         let (netlink, connection, changes) = Netlink::connect().map_err(StartError::Netlink)?;
         let links = netlink.links().await.map_err(StartError::Netlink)?;
@@ -143,7 +149,7 @@ impl Relay {
         punts.run(&interfaces.slots());
         let mut hops = NextHops::new(next_hops, interfaces.slots());
         hops.read_anew(links, &neighbours);
-        let state = State::new(table, counters, hops, options.legs);
+        let state = State::new(table, records, counters, hops, payload_maps);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             interfaces: Mutex::new(interfaces),
@@ -165,77 +171,6 @@ impl Relay {
     /// The interfaces that were asked for, as they are now, and in which mode the program runs on them.
     pub fn interfaces(&self) -> Vec<AttachedInterface> {
         self.shared.interfaces().report()
-    }
-
-    /// Installs the legs and streams of a plan, all or none. When it returns, the kernel forwards. The identifiers
-    /// are in the order of the plan's legs.
-    ///
-    /// # Errors
-    /// See [`InstallError`]; nothing is installed then.
-    pub async fn install(&self, plan: &Plan) -> Result<Vec<LegId>, InstallError> {
-        let Checked { egress, sends } = plan::check(plan)?;
-        let families = plan.legs.iter().flat_map(|leg| [Some(leg.local), leg.remote]).flatten();
-        if let Some(address) = families.into_iter().find(SocketAddr::is_ipv6) {
-            let problem = "media is relayed over IPv4 only";
-            return Err(InstallError::Address { address, role: "address", problem });
-        }
-        let target = |(leg, sends): (&LegSpec, bool)| {
-            let remote = leg.remote.filter(|remote| sends && remote.port() != 0)?;
-            Some(Target { remote, local: leg.local, tags: leg.vlan })
-        };
-        let targets: Vec<Option<Target>> = plan.legs.iter().zip(sends).map(target).collect();
-        let hops = self.shared.next_hops(&targets).await?;
-        let prepared = plan.legs.iter().cloned().zip(egress).zip(hops.hops());
-        let prepared = prepared.map(|((spec, egress), hop)| Prepared { spec, hop: *hop, egress }).collect();
-        let installed = self.shared.state().install(prepared, Instant::now())?;
-        hops.keep();
-        Ok(installed)
-    }
-
-    /// Removes legs and every stream from or to them. Returns what was counted, in the order of `legs`; legs that are
-    /// not installed count nothing.
-    pub fn remove(&self, legs: &[LegId]) -> Vec<LegStatistics> {
-        let now = Instant::now();
-        let mut state = self.shared.state();
-        // What a leg sent is counted where it was received: read everything before the first is gone.
-        let last = legs.iter().map(|leg| state.statistics(*leg, now).unwrap_or_default()).collect();
-        for leg in legs {
-            state.remove(*leg, now);
-        }
-        last
-    }
-
-    /// The other side says that it is somewhere else (or, with `None`, nowhere): media follows, and the source policy
-    /// starts anew. The leg's statistics go on.
-    ///
-    /// # Errors
-    /// See [`InstallError`]; nothing has changed then.
-    pub async fn set_remote(&self, leg: LegId, remote: Option<SocketAddr>) -> Result<(), InstallError> {
-        let (local, sends) = self.shared.state().local(leg).ok_or(InstallError::Gone)?;
-        let mut told = None;
-        if let Some(remote) = remote {
-            plan::check_remote(remote)?;
-            plan::check_family(local, remote)?;
-            told = match remote {
-                SocketAddr::V4(remote) if remote.port() != 0 => Some(remote),
-                _ => None,
-            };
-        }
-        let tags = self.shared.state().tags(leg);
-        let target = told.filter(|_| sends).map(|remote| Target { remote: remote.into(), local, tags });
-        let hops = self.shared.next_hops(&[target]).await?;
-        let hop = hops.hops().iter().copied().flatten().next();
-        let mut state = self.shared.state();
-        state.tell_remote(leg, remote);
-        state.move_remote(leg, told, hop);
-        drop(state);
-        hops.keep();
-        Ok(())
-    }
-
-    /// What was counted for a leg until now.
-    pub fn statistics(&self, leg: LegId) -> Option<LegStatistics> {
-        self.shared.state().statistics(leg, Instant::now())
     }
 
     /// Everything that the program counts that is not tied to a leg that still exists: packets forwarded since the
@@ -270,11 +205,6 @@ impl Relay {
     /// How the path `af_xdp` does, which takes packets that need user space.
     pub fn punt_path(&self) -> PuntPath {
         self.shared.punts().report()
-    }
-
-    /// Legs that are installed, and legs that still fit.
-    pub fn occupancy(&self) -> (usize, usize) {
-        self.shared.state().occupancy()
     }
 
     /// Events from now on.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use std::{io, ptr};
 
 use aya::maps::{MapData, RingBuf};
+use relay_common::address::Ipv6;
+use relay_common::byte_order::Be16;
 use relay_common::event::{self as kind, Event as Record};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -18,6 +20,7 @@ use crate::leg::LegId;
 use crate::netlink::Change;
 use crate::network;
 use crate::routes::Target;
+use crate::sampler;
 use crate::shared::Shared;
 
 /// How often the tables are looked over: learned sources whose event was lost, neighbours to be confirmed.
@@ -41,6 +44,7 @@ pub(crate) fn start(
         tokio::spawn(network::follow(Arc::clone(shared), changes)),
         tokio::spawn(program(Arc::clone(shared), events)),
         tokio::spawn(look_over(Arc::clone(shared))),
+        tokio::spawn(sampler::run(Arc::clone(shared))),
     ])
 }
 
@@ -71,17 +75,26 @@ fn read(bytes: &[u8]) -> Option<Record> {
 }
 
 fn apply(shared: &Shared, record: Record) {
+    let address =
+        |ip: Ipv6, port: Be16| SocketAddr::from((Ipv6Addr::from(ip.octets()).to_canonical(), port.get()));
+    let source = address(record.source, record.source_port);
+    let ssrc = record.ssrc.get();
+    if record.kind == kind::ORPHAN {
+        let local = address(record.local, record.local_port);
+        // Nobody may be listening.
+        let _ = shared.events.send(Event::Orphan { local, source, ssrc });
+        return;
+    }
     let Some(leg) = shared.state().leg_of(record.leg, record.generation) else {
         return;
     };
-    let source = Ipv6Addr::from(record.source.octets()).to_canonical();
-    let source = SocketAddr::from((source, record.source_port.get()));
     let event = match record.kind {
         kind::SOURCE_LEARNED => {
             follow(shared, leg);
             Event::SourceLearned { leg, source }
         }
         kind::SOURCE_REFUSED => Event::SourceRefused { leg, source },
+        kind::UNKNOWN_SSRC => Event::UnknownSource { leg, source, ssrc },
         kind::NEXT_HOP_UNRESOLVED => {
             let via = shared.state().next_hops.via(record.next_hop);
             if let Some(via) = via {
@@ -91,7 +104,7 @@ fn apply(shared: &Shared, record: Record) {
         }
         _ => return,
     };
-    // Nobody may be listening.
+    // As above.
     let _ = shared.events.send(event);
 }
 
@@ -106,7 +119,7 @@ fn follow(shared: &Shared, leg: LegId) {
     };
     let mut hops = None;
     if sends {
-        let target = Target { remote: source.into(), local, tags: shared.state().tags(leg) };
+        let target = Target { remote: source, local, tags: shared.state().tags(leg) };
         // Without waiting for the neighbour: strangers may be learned too, and must not hold up the others.
         match shared.next_hop_at_once(target) {
             Ok(held) => hops = Some(held),

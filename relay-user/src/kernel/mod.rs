@@ -13,6 +13,7 @@ use relay_common::device::DeviceOffsets;
 use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
 use relay_common::limits::{BUCKETS_PER_RECORD, leg_buckets};
 use relay_common::next_hop::NextHop;
+use relay_common::police::Police;
 use relay_common::quality::Quality;
 use relay_common::retag::{PayloadMap, Retag};
 use relay_common::tap::Tapped;
@@ -72,6 +73,7 @@ pub(crate) struct Kernel {
     pub(crate) addresses6: SharedArray<Addresses6>,
     pub(crate) retags: SharedArray<Retag>,
     pub(crate) payload_maps: SharedArray<PayloadMap>,
+    pub(crate) police: SharedArray<Police>,
     pub(crate) quality: SharedArray<Quality>,
     pub(crate) traffic: SharedArray<Traffic>,
     pub(crate) user_traffic: SharedArray<UserTraffic>,
@@ -132,6 +134,7 @@ impl Kernel {
             addresses6: shared(&mut ebpf, "ADDRESSES6")?,
             retags: shared(&mut ebpf, "RETAGS")?,
             payload_maps: shared(&mut ebpf, "PAYLOAD_MAPS")?,
+            police: shared(&mut ebpf, "POLICE")?,
             quality: shared(&mut ebpf, "QUALITY")?,
             traffic: shared(&mut ebpf, "TRAFFIC")?,
             user_traffic: shared(&mut ebpf, "USER_TRAFFIC")?,

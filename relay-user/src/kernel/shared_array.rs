@@ -106,6 +106,24 @@ impl<T: Pod> SharedArray<T> {
         unsafe { self.element(index).read_volatile() }
     }
 
+    /// A copy of an element of several words that the kernel half changes together: read again until two copies agree,
+    /// a few times at most. A leg under full load may still be caught between two words.
+    pub(crate) fn read_settled(&self, index: u32) -> T
+    where
+        T: PartialEq,
+    {
+        const TRIES: usize = 4;
+        let mut before = self.read(index);
+        for _ in 0..TRIES {
+            let now = self.read(index);
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        before
+    }
+
     /// Overwrites an element that the kernel half does not use yet, or does not mind to see half-written.
     pub(crate) fn write(&self, index: u32, value: T) {
         // SAFETY: as in `read`.

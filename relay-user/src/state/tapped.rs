@@ -1,10 +1,9 @@
 //! What taps need of the tables: where a leg's packets can be seen, and the marks on its routes that have them copied.
 
-use std::mem::offset_of;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use relay_common::leg::{Leg, route};
+use relay_common::leg::route;
 use relay_common::tap::Direction;
 
 use super::State;
@@ -18,7 +17,7 @@ impl State {
     /// Where the packets of a leg can be seen: those that arrive for it, and those that leave by it, which arrived for
     /// its feeders. `None` if the leg is not installed.
     pub(crate) fn tap_points(&self, leg: LegId) -> Option<Vec<Point>> {
-        let installed = self.installed.get(&leg)?;
+        let installed = self.leg(leg)?;
         let mut points = vec![Point { leg, direction: Direction::In }];
         points.extend(installed.ingress.iter().map(|leg| Point { leg: *leg, direction: Direction::Out }));
         Some(points)
@@ -26,14 +25,14 @@ impl State {
 
     /// Has the kernel half copy, or no longer copy, the packets of a point. A leg that is gone needs nothing.
     pub(crate) fn mark_tapped(&self, point: Point, tapped: bool) {
-        if !self.installed.contains_key(&point.leg) {
+        if self.leg(point.leg).is_none() {
             return;
         }
         let mark = match point.direction {
             Direction::In => route::TAPPED_IN,
             Direction::Out => route::TAPPED_OUT,
         };
-        let word = self.table.legs().word32(point.leg.slot, offset_of!(Leg, route));
+        let word = self.route_word(point.leg);
         if tapped {
             word.fetch_or(mark, Ordering::Relaxed);
         } else {
@@ -53,7 +52,7 @@ impl State {
     }
 
     fn leaves_by(&self, leg: LegId) -> Option<u32> {
-        let egress = self.installed.get(&self.installed.get(&leg)?.egress?)?;
+        let egress = self.leg(self.leg(leg)?.egress?)?;
         Some(self.next_hops.via(egress.hop?)?.interface)
     }
 }

@@ -1,0 +1,154 @@
+//! A running receiver gets another source.
+
+use std::mem::offset_of;
+use std::sync::atomic::Ordering;
+
+use relay_common::leg::Route;
+use relay_common::quality::Quality;
+use relay_common::retag::{Offsets, Retag};
+
+use crate::error::InstallError;
+use crate::leg::{LegId, Sharing};
+use crate::routes::Target;
+
+use super::State;
+use super::egress::continues;
+
+/// How far a receiver's stream has come: what the first packet of its next source continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    sequence: u16,
+    timestamp: u32,
+    /// CLOCK_MONOTONIC in milliseconds, the low 32 bits.
+    time: u32,
+}
+
+impl State {
+    /// The first half: whether `egress` may have `ingress` as its source; if so, its sources of until now lead nowhere.
+    /// What they had sent when packets on their way are through is for [`State::connect`] to find. `None`: it is its
+    /// source already.
+    pub(crate) fn disconnect(
+        &mut self,
+        egress: LegId,
+        ingress: LegId,
+    ) -> Result<Option<Vec<LegId>>, InstallError> {
+        let (Some(to), Some(from)) = (self.leg(egress), self.leg(ingress)) else {
+            return Err(InstallError::Gone);
+        };
+        let unfit = |leg, problem| Err(InstallError::Unfit { leg, problem });
+        if egress == ingress {
+            return unfit(ingress, "cannot be its own source: a stream joins two different legs");
+        }
+        for leg in [to, from] {
+            if leg.spec.shared == Sharing::Port {
+                return unfit(leg.id, "is a shared port, and no side of a stream; its legs are");
+            }
+        }
+        if from.egress.is_some_and(|other| other != egress) {
+            return unfit(ingress, "feeds another leg already; switch that one to another source first");
+        }
+        if from.egress == Some(egress) {
+            return Ok(None);
+        }
+        let before = to.ingress.clone();
+        for feeder in &before {
+            // The exit stays as it is but for the index, until the books of both are closed.
+            let word = self.route_word(*feeder);
+            let now = Route::from_word(word.load(Ordering::Relaxed));
+            word.store(Route::new(0, now.flags()).word(), Ordering::Release);
+        }
+        Ok(Some(before))
+    }
+
+    /// The second half: `ingress` is the source of `egress` from now on, which continues what `before` sent.
+    /// `way` is where it sends to, and the next hop for that, if it sent nothing until now; returns whether that was
+    /// taken.
+    pub(crate) fn connect(
+        &mut self,
+        egress: LegId,
+        ingress: LegId,
+        before: &[LegId],
+        way: Option<(Target, u32)>,
+    ) -> Result<bool, InstallError> {
+        let free = self.leg(ingress).is_some_and(|leg| leg.egress.is_none());
+        if self.leg(egress).is_none() || !free {
+            for feeder in before {
+                self.store_exit(*feeder);
+            }
+            return Err(InstallError::Gone);
+        }
+        let continues = self.leg(egress).is_some_and(continues);
+        let base = before.iter().filter(|_| continues).find_map(|feeder| self.base(*feeder));
+        for feeder in before {
+            self.part(*feeder);
+            self.store_exit(*feeder);
+        }
+        let current = self.target(egress);
+        let mut taken = false;
+        if let (Some((target, hop)), Some(sender)) = (way, self.leg_mut(egress))
+            && sender.hop.is_none()
+            && current == Some(target)
+        {
+            sender.hop = Some(hop);
+            taken = true;
+        }
+        let sent = self.counters.of(ingress.slot).sent();
+        let measures = self.leg(ingress).is_some_and(|leg| leg.meter.is_some());
+        if let Some(leg) = self.leg_mut(ingress) {
+            leg.egress = Some(egress);
+            leg.sent_elsewhere = sent;
+        }
+        if let Some(sender) = self.leg_mut(egress) {
+            sender.ingress.push(ingress);
+        }
+        let retag = self.leg(ingress).and_then(|leg| self.retag_of(leg));
+        if let Some(retag) = retag {
+            let retag = base.map_or(retag, |base| Retag {
+                offsets: Offsets::NONE.word(),
+                base_sequence: base.sequence,
+                base_timestamp: base.timestamp,
+                base_time: base.time,
+                ..retag
+            });
+            self.records.retags.write(ingress.slot, retag);
+        }
+        if continues && !measures {
+            self.start_measuring(ingress);
+        }
+        self.store_exit(ingress);
+        Ok(taken)
+    }
+
+    /// Where a leg sends to that has no next hop yet, because it sends nothing.
+    pub(crate) fn target_of_new_sender(&self, id: LegId) -> Option<Target> {
+        self.leg(id).filter(|leg| leg.hop.is_none()).and_then(|_| self.target(id))
+    }
+
+    /// Where the stream stands that a leg was the source of. `None`: it had sent nothing.
+    fn base(&self, feeder: LegId) -> Option<Base> {
+        let retag = self.records.retags.read(feeder.slot);
+        let offsets = Offsets::from_word(
+            self.records.retags.word64(feeder.slot, offset_of!(Retag, offsets)).load(Ordering::Acquire),
+        );
+        if offsets == Offsets::NONE {
+            // It never sent a packet itself: its own base is the receiver's still.
+            let Retag { base_sequence, base_timestamp, base_time, .. } = retag;
+            return Some(Base { sequence: base_sequence, timestamp: base_timestamp, time: base_time });
+        }
+        let records = (0..self.counters.cpus())
+            .map(|cpu| self.records.quality.read_settled(self.counters.index(cpu, feeder.slot)));
+        let newest =
+            records.filter(|record: &Quality| record.packets != 0).max_by_key(|record| record.arrival)?;
+        Some(Base {
+            sequence: newest.highest.wrapping_add(offsets.sequence()),
+            timestamp: newest.timestamp.wrapping_add(offsets.timestamp()),
+            time: milliseconds(newest.arrival),
+        })
+    }
+}
+
+/// Nanoseconds as the record counts them.
+#[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are what the record holds")]
+const fn milliseconds(nanoseconds: u64) -> u32 {
+    (nanoseconds / 1_000_000) as u32
+}
