@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use control::sip::message::HeaderName;
-use support::call::{Call, media_address, receive, rtp};
+use support::call::{Call, Family, media_address, receive, rtp};
 use support::terminal::{Terminal, audio};
 use testbed::Topology;
 
@@ -129,4 +129,48 @@ fn call_whose_media_falls_silent_is_ended() {
     let bye = call.viewer.receive_request("BYE");
     call.viewer.respond(&bye, 200, "", "");
     call.gateway.wait_for_end("no media");
+}
+
+/// A call between two families, or within IPv6: both sides see our address of their own family, and media flows both
+/// ways.
+fn call_between(viewer: Family, camera: Family) {
+    let call = Call::between(viewer, camera, "");
+    let (invite, answer) = call.answer();
+    let (told_camera, told_viewer) = (media_address(&invite), media_address(&answer));
+    assert_eq!(told_camera.ip(), camera.relay(Topology::CAMERA), "{:?}", invite.body);
+    assert_eq!(told_viewer.ip(), viewer.relay(Topology::VIEWER), "{:?}", answer.body);
+    for sequence in 0..10 {
+        call.viewer_rtp.send_to(&rtp(sequence), told_viewer).unwrap();
+        assert_eq!(receive(&call.camera_rtp), (rtp(sequence), told_camera));
+        call.camera_rtp.send_to(&rtp(sequence), told_camera).unwrap();
+        assert_eq!(receive(&call.viewer_rtp), (rtp(sequence), told_viewer));
+    }
+    call.acknowledge(&answer);
+    let status = call.gateway.wait_for("the counters", |status| {
+        status.calls[0].legs.iter().filter(|leg| leg.received == 10 && leg.sent == 10).count() == 2
+    });
+    let legs: Vec<_> = status.calls[0].legs.iter().filter(|leg| leg.kind == "rtp").collect();
+    assert!(legs.iter().all(|leg| leg.paths.get("xdp") == Some(&10)), "{legs:#?}");
+    for leg in legs {
+        let quality = leg.quality.as_ref().unwrap();
+        assert_eq!((quality.expected, quality.lost, quality.ssrc), (10, 0, Some(0x0102_0304)), "{leg:#?}");
+        assert!(quality.jitter_ms.is_some(), "the clock rate of PCMU is known");
+    }
+    call.viewer.request_in_dialog("BYE", &answer, 2, "");
+    assert_eq!(call.viewer.receive_status(), 200);
+}
+
+#[test]
+fn call_over_ipv6() {
+    call_between(Family::V6, Family::V6);
+}
+
+#[test]
+fn call_from_ipv4_to_ipv6() {
+    call_between(Family::V4, Family::V6);
+}
+
+#[test]
+fn call_from_ipv6_to_ipv4() {
+    call_between(Family::V6, Family::V4);
 }

@@ -1,7 +1,7 @@
 //! A terminal whose every message the test writes: a UDP socket, and the fields that repeat.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,12 +34,20 @@ impl Terminal {
         Self { user, address, gateway, socket, next: std::cell::Cell::new(0) }
     }
 
+    /// The gateway's address as a SIP URI has it.
+    fn host(&self) -> String {
+        match self.gateway.ip() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        }
+    }
+
     /// Registers without a password.
     pub(crate) fn register(&self) {
-        let own = format!("<sip:{}@{}>", self.user, self.gateway.ip());
+        let own = format!("<sip:{}@{}>", self.user, self.host());
         self.request(
             "REGISTER",
-            &format!("sip:{}", self.gateway.ip()),
+            &format!("sip:{}", self.host()),
             &own,
             &own,
             &format!("registration-{}", self.address),
@@ -51,8 +59,8 @@ impl Terminal {
 
     /// Sends the INVITE of a new call, with this body; returns nothing, the answers are to be received.
     pub(crate) fn invite(&self, to: &str, call_id: &str, body: &str) {
-        let target = format!("sip:{to}@{}", self.gateway.ip());
-        let from = format!("<sip:{}@{}>;tag={}tag", self.user, self.gateway.ip(), self.user);
+        let target = format!("sip:{to}@{}", self.host());
+        let from = format!("<sip:{}@{}>;tag={}tag", self.user, self.host(), self.user);
         self.request("INVITE", &target, &from, &format!("<{target}>"), call_id, 1, body);
     }
 
