@@ -16,7 +16,7 @@ pub enum Continuity {
     /// They go on where the receiver's running stream stands: when another leg becomes its source
     /// ([`crate::Relay::switch`]), the first packet has the next sequence number, and a timestamp that is as much later
     /// as the clock went on meanwhile. The first source of all keeps its own numbers. Needs
-    /// [`crate::LegSpec::clock_rate`], and one source at a time.
+    /// [`crate::LegSpec::clock_rate`], an SSRC of its own ([`RetagSpec::ssrc`]), and one source at a time.
     Continue,
 }
 

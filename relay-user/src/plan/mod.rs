@@ -127,6 +127,12 @@ fn check_leg(leg: &LegSpec) -> Result<(), Refusal> {
     if retag.continuity == Continuity::Continue && leg.clock_rate.is_none() {
         return refuse("retag", "a timestamp that continues needs `clock_rate`");
     }
+    if retag.continuity == Continuity::Continue && retag.ssrc.is_none() {
+        return refuse(
+            "retag",
+            "a stream that continues another needs an SSRC of its own, `RetagSpec::ssrc`",
+        );
+    }
     Ok(())
 }
 

@@ -104,7 +104,8 @@ fn rules_that_contradict_each_other_are_refused_by_name() {
     assert_eq!(refused(base().retag(RetagSpec::default().dscp(64))).0, "retag");
     assert_eq!(refused(base().media(MediaKind::Rtcp).retag(RetagSpec::default().ssrc(1))).0, "retag");
     let continuing = RetagSpec::default().continuity(Continuity::Continue);
-    assert!(refused(base().retag(continuing.clone())).1.contains("clock_rate"));
+    assert!(refused(base().retag(continuing.clone().ssrc(1))).1.contains("clock_rate"));
+    assert!(refused(base().clock_rate(8000).retag(continuing.clone())).1.contains("SSRC"));
 
     let everything = base()
         .media(MediaKind::Muxed)
@@ -121,7 +122,7 @@ fn rules_that_contradict_each_other_are_refused_by_name() {
 
 #[test]
 fn a_stream_that_continues_another_has_one_source() {
-    let continuing = RetagSpec::default().continuity(Continuity::Continue);
+    let continuing = RetagSpec::default().continuity(Continuity::Continue).ssrc(1);
     let mut plan = plan(&[(0, 1), (2, 1)]);
     plan.legs.push(leg("10.0.0.1:4002", None));
     assert!(check(&plan).is_ok(), "two sources for one receiver are right without");

@@ -4,8 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod devices;
+mod families;
+mod measured;
 mod punted;
 mod refusals;
+mod retag;
+mod shared_port;
 mod support;
 mod taps;
 mod unicast;

@@ -1,0 +1,173 @@
+//! What is measured of a leg, and what is done about it: quality, limits, and sources that are learned anew.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use relay_user::{Event, LegSpec, Quality, RateLimit, SourcePolicy};
+use testbed::Topology;
+
+use crate::support::*;
+
+impl Bench {
+    /// A call whose camera leg was bent.
+    fn bent(&self, bend: impl FnOnce(LegSpec) -> LegSpec) -> relay_user::LegId {
+        let camera = camera_leg(SourcePolicy::LearnPort).media(relay_user::MediaKind::Muxed);
+        self.call(bend(camera), viewer_leg(SourcePolicy::Pinned))[0]
+    }
+}
+
+#[test]
+fn loss_order_and_duplicates_are_counted_where_they_happened() {
+    let bench = Bench::start();
+    let leg = bench.bent(|leg| leg.quality(true).clock_rate(90_000));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    assert_eq!(bench.relay.statistics(leg).unwrap().quality, None, "nothing came yet");
+
+    // Over the wrap: two are lost, one comes late, one twice.
+    for sequence in [65_533, 65_534, 0, 65_535, 1, 1, 4, 5] {
+        camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
+        receive(&viewer);
+    }
+    // RTCP is no part of the sequence.
+    camera.send_to(&[0x80, 200, 0, 1, 0, 0, 0, 7], to_relay_from_camera()).unwrap();
+    receive(&viewer);
+
+    let statistics = bench.relay.statistics(leg).unwrap();
+    let quality = statistics.quality.unwrap();
+    let Quality { packets, expected, lost, reordered, duplicates, .. } = quality;
+    assert_eq!((packets, expected, lost, reordered, duplicates), (8, 9, 2, 1, 1), "{quality:?}");
+    assert_eq!((quality.ssrc, quality.highest_sequence), (Some(7), 65_536 + 5));
+    assert_eq!((statistics.received, statistics.dropped.len()), (9, 0), "what was lost was lost before us");
+    assert!(quality.jitter_time.is_some());
+
+    camera.send_to(&rtp(100, 8), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+    let quality = bench.relay.statistics(leg).unwrap().quality.unwrap();
+    assert_eq!((quality.ssrc, quality.ssrc_changes, quality.lost), (Some(8), 1, 2));
+}
+
+#[test]
+fn a_leg_that_does_not_measure_reports_no_quality() {
+    let bench = Bench::start();
+    let leg = bench.bent(|leg| leg);
+    let (camera, viewer) = (bench.camera_socket(CAMERA_PORT), bench.viewer_socket(VIEWER_PORT));
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+    let statistics = bench.relay.statistics(leg).unwrap();
+    assert_eq!((statistics.forwarded, statistics.quality), (1, None));
+    assert_eq!((statistics.paths.xdp, statistics.paths.total()), (1, 1));
+}
+
+#[test]
+fn a_camera_beyond_its_limit_is_cut_and_others_are_not() {
+    let bench = Bench::start();
+    // 50 packets in a burst of a second.
+    let leg = bench.bent(|leg| leg.limit(RateLimit::packets(50)));
+    let (camera, viewer) = (bench.camera_socket(CAMERA_PORT), bench.viewer_socket(VIEWER_PORT));
+    let start = Instant::now();
+    for sequence in 0..200 {
+        camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
+        viewer.send_to(&rtp(sequence, 8), to_relay_from_viewer()).unwrap();
+    }
+    let statistics = bench.statistics_when(leg, |leg| leg.received == 200);
+    let most = 52 + 50 * start.elapsed().as_millis() / 1000;
+    assert!((50..=most).contains(&u128::from(statistics.forwarded)), "{statistics:?} {most}");
+    assert_eq!(statistics.dropped, [("rate_exceeded", 200 - statistics.forwarded)]);
+    bench.statistics_when(leg, |leg| leg.sent == 200);
+
+    // 8 kbit/s are a kilobyte in a second: five packets of 200 bytes.
+    let bench = Bench::start();
+    let leg = bench.bent(|leg| leg.limit(RateLimit::bits(8_000)));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    for sequence in 0..50 {
+        camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
+    }
+    let statistics = bench.statistics_when(leg, |leg| leg.received == 50);
+    assert!((5..=9).contains(&statistics.forwarded), "{statistics:?}");
+}
+
+#[test]
+fn an_idle_leg_learns_its_source_anew() {
+    let bench = Bench::start();
+    let leg = bench.bent(|leg| leg.relearn_after(Duration::from_secs(1)));
+    let mut events = bench.relay.subscribe();
+    let (first, second) = (bench.camera_socket(CAMERA_PORT), bench.camera_socket(CAMERA_PORT + 2));
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    first.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+    // It is alive: packets of another source do not count, and do not keep it alive.
+    for sequence in 0..6 {
+        second.send_to(&rtp(sequence, 8), to_relay_from_camera()).unwrap();
+        first.send_to(&rtp(2 + sequence, 7), to_relay_from_camera()).unwrap();
+        assert_eq!(receive(&viewer).0, rtp(2 + sequence, 7));
+        thread::sleep(Duration::from_millis(300));
+    }
+
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        second.send_to(&rtp(50, 8), to_relay_from_camera()).unwrap();
+        viewer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        if viewer.recv_from(&mut [0; 2048]).is_ok() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{:?}", bench.relay.statistics(leg));
+    }
+    let source = second.local_addr().unwrap();
+    let statistics = bench.statistics_when(leg, |leg| leg.remote == Some(source));
+    assert_eq!((statistics.source, statistics.source_changes), (Some(source), 1));
+    let mut seen = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        match event {
+            Event::SourceLearned { source, .. } => seen.push((true, source.port())),
+            Event::SourceForgotten { source, .. } => seen.push((false, source.port())),
+            _ => {}
+        }
+    }
+    assert_eq!(seen, [(true, CAMERA_PORT), (false, CAMERA_PORT), (true, CAMERA_PORT + 2)]);
+    // Answers follow.
+    viewer.send_to(&rtp(1, 9), to_relay_from_viewer()).unwrap();
+    assert_eq!(receive(&second).0, rtp(1, 9));
+}
+
+#[test]
+fn an_idle_leg_of_ipv6_learns_another_address() {
+    let bench = Bench::start();
+    let side = Topology::CAMERA;
+    let local = (side.relay6, CAMERA_LEG).into();
+    let camera = LegSpec::new(local).source(SourcePolicy::Learn).relearn_after(Duration::from_secs(1));
+    let [leg, _] = bench.call(camera, viewer_leg(SourcePolicy::Pinned));
+    let ip = ["-6", "address", "add", "fd78:1::7/64", "dev", Topology::TERMINAL_DEVICE, "nodad"];
+    bench.topology.camera.ip(&ip).unwrap();
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    let socket = |address: &str| {
+        let address = format!("[{address}]:{CAMERA_PORT}");
+        bench.topology.camera.run(|| std::net::UdpSocket::bind(address).unwrap()).unwrap()
+    };
+    let (first, second) = (socket("fd78:1::2"), socket("fd78:1::7"));
+    first.send_to(&rtp(1, 7), local).unwrap();
+    receive(&viewer);
+    second.send_to(&rtp(2, 7), local).unwrap();
+    assert_silent(&viewer);
+    bench.statistics_when(leg, |leg| leg.source == first.local_addr().ok());
+    thread::sleep(Duration::from_millis(2_300));
+    second.send_to(&rtp(3, 7), local).unwrap();
+    assert_eq!(receive(&viewer).0, rtp(3, 7));
+    let statistics = bench.relay.statistics(leg).unwrap();
+    assert_eq!(statistics.source, second.local_addr().ok());
+    first.send_to(&rtp(4, 7), local).unwrap();
+    assert_silent(&viewer);
+}
+
+#[test]
+fn what_was_learned_stays_where_nothing_says_otherwise() {
+    let bench = Bench::start();
+    let leg = bench.bent(|leg| leg);
+    let (camera, viewer) = (bench.camera_socket(CAMERA_PORT), bench.viewer_socket(VIEWER_PORT));
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+    thread::sleep(Duration::from_millis(2_300));
+    let statistics = bench.relay.statistics(leg).unwrap();
+    assert_eq!((statistics.source, statistics.source_changes), (camera.local_addr().ok(), 0));
+    assert!(statistics.idle >= Duration::from_secs(1), "{:?}", statistics.idle);
+}
