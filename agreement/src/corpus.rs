@@ -11,13 +11,13 @@ use crate::shared::frame::Frame;
 /// The terminal's and the relay's addresses in every frame.
 const IPV4: [[u8; 4]; 2] = [[10, 78, 1, 2], [10, 78, 1, 1]];
 const IPV6: [[u8; 16]; 2] = [
-    [0xfd, 0, 0x78, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
-    [0xfd, 0, 0x78, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+    [0xfd, 0x78, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
+    [0xfd, 0x78, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
 ];
 const PORTS: [u16; 2] = [5004, 30000];
 
-/// What is in front of the IP header: EtherTypes of the tags.
-const TAGS: [&[u16]; 4] = [&[], &[0x8100], &[0x88a8, 0x8100], &[0x8100, 0x8100]];
+/// What is in front of the IP header: EtherTypes of the tags. The untagged are twice as many.
+const TAGS: [&[u16]; 5] = [&[], &[], &[0x8100], &[0x88a8, 0x8100], &[0x8100, 0x8100]];
 
 /// Frames of every kind that the core tells apart: IPv4 and IPv6, untagged to doubly tagged, RTP, RTCP, other payloads,
 /// with and without UDP checksum, at the end of their hops, fragments, options, extension headers, other protocols.
@@ -29,7 +29,7 @@ pub fn corpus() -> Result<Vec<Frame>> {
     for tags in TAGS {
         for payload in payloads() {
             for checksum in [true, false] {
-                frames.push(ipv4(tags, &payload, checksum, |_| ())?);
+                frames.push(ipv4(tags, &payload, checksum, |ip| ip.dont_fragment = checksum)?);
                 frames.push(ipv6(tags, &payload, checksum, |_| ())?);
             }
         }
@@ -38,6 +38,9 @@ pub fn corpus() -> Result<Vec<Frame>> {
             frames.push(ipv4(tags, &rtp, true, |ip| ip.time_to_live = hops)?);
             frames.push(ipv6(tags, &rtp, true, |ip| ip.hop_limit = hops)?);
         }
+        // From addresses that no sender has.
+        frames.push(ipv4(tags, &rtp, true, |ip| ip.source = [127, 0, 0, 1])?);
+        frames.push(ipv6(tags, &rtp, true, |ip| ip.source = [0xff; 16])?);
         frames.push(ipv4(tags, &rtp, true, |ip| ip.more_fragments = true)?);
         frames.push(ipv4(tags, &rtp, true, |ip| ip.protocol = IpNumber::TCP)?);
         for next in [0, 43, 44, 60, 58, 6] {

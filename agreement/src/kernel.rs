@@ -5,8 +5,9 @@ use aya::maps::{Array, MapData};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 
-use crate::Outcome;
-use crate::shared::frame::{BATCH, Batch, DIGESTS_PER_RECORD, Examined, Frame, LONGEST, SHORTEST, TEMPLATES};
+use crate::shared::frame::{BATCH, Batch, DIGESTS_PER_RECORD, Frame, LONGEST, SHORTEST, TEMPLATES};
+use crate::shared::scene::Scene;
+use crate::{Case, Outcome};
 
 /// Gives the bytes the alignment that an ELF reader needs.
 #[repr(C, align(32))]
@@ -21,7 +22,7 @@ const PASS: u32 = 2;
 // SAFETY: each is a C structure of integers without padding bytes or pointers; every bit pattern is a value of it.
 unsafe impl Pod for Frame {}
 // SAFETY: as above.
-unsafe impl Pod for Examined {}
+unsafe impl Pod for Scene {}
 // SAFETY: as above.
 unsafe impl Pod for Batch {}
 
@@ -31,7 +32,7 @@ pub struct Kernel {
     batches: Array<MapData, Batch>,
     templates: Array<MapData, Frame>,
     frame: Array<MapData, Frame>,
-    examined: Array<MapData, Examined>,
+    scenes: Array<MapData, Scene>,
     digests: Array<MapData, [u64; DIGESTS_PER_RECORD as usize]>,
 }
 
@@ -45,11 +46,13 @@ impl Kernel {
             EbpfLoader::new().load(&OBJECT.0).context("the agreement test's program: this takes root")?;
         let program: &mut Xdp = ebpf.program_mut(PROGRAM).context(PROGRAM)?.try_into()?;
         program.load().context("the kernel refused the agreement test's program")?;
+        let mut scenes: Array<_, Scene> = take(&mut ebpf, "SCENES")?;
+        scenes.set(0, Scene::blank(), 0)?;
         Ok(Self {
+            scenes,
             batches: take(&mut ebpf, "BATCHES")?,
             templates: take(&mut ebpf, "SEED_FRAMES")?,
             frame: take(&mut ebpf, "FRAME")?,
-            examined: take(&mut ebpf, "EXAMINED")?,
             digests: take(&mut ebpf, "DIGESTS")?,
             ebpf,
         })
@@ -80,13 +83,16 @@ impl Kernel {
         self.last()
     }
 
-    /// What becomes of this very frame.
+    /// What becomes of this very frame in the scene of frame `number` of a seed.
     ///
     /// # Errors
     /// As [`Kernel::digests`].
-    pub fn outcome_of(&mut self, frame: &Frame) -> Result<Outcome> {
-        self.templates.set(0, frame, 0)?;
-        self.run(Batch { templates: 1, verbatim: 1, ..Batch::default() }, 1)?;
+    pub fn outcome_of(&mut self, case: &Case) -> Result<Outcome> {
+        self.templates.set(0, case.frame, 0)?;
+        self.run(
+            Batch { seed: case.seed, first: case.number, templates: 1, verbatim: 1, ..Batch::default() },
+            1,
+        )?;
         self.last()
     }
 
@@ -122,7 +128,7 @@ impl Kernel {
     }
 
     fn last(&self) -> Result<Outcome> {
-        Ok(Outcome::new(self.examined.get(&0, 0)?, &self.frame.get(&0, 0)?))
+        Ok(Outcome::new(&self.scenes.get(&0, 0)?, &self.frame.get(&0, 0)?))
     }
 }
 

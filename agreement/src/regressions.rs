@@ -8,7 +8,18 @@ use anyhow::{Context, Result};
 
 use crate::shared::frame::{Frame, LONGEST, ROOM, SHORTEST};
 
-/// The file of such frames: one a line, in hexadecimal; what follows `#` is a comment.
+/// A frame, and whose scene it arrives in.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// The frame before the core sees it.
+    pub frame: Frame,
+    /// The scene is the one of this seed
+    pub seed: u64,
+    /// and of the frame of this number.
+    pub number: u64,
+}
+
+/// The file of such frames: seed, number, and the frame in hexadecimal, one a line; what follows `#` is a comment.
 pub struct Regressions(PathBuf);
 
 impl Regressions {
@@ -21,7 +32,7 @@ impl Regressions {
     ///
     /// # Errors
     /// A line that is no frame, or a file that cannot be read.
-    pub fn read(&self) -> Result<Vec<Frame>> {
+    pub fn read(&self) -> Result<Vec<Case>> {
         let name = self.0.display();
         let text = match fs::read_to_string(&self.0) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -32,10 +43,10 @@ impl Regressions {
             .enumerate()
             .filter(|(_, line)| !line.is_empty())
             .map(|(at, line)| {
-                let bytes = bytes(line);
-                bytes.and_then(|bytes| frame(&bytes)).with_context(|| {
+                case(line).with_context(|| {
                     format!(
-                        "{name}, line {}: found `{line}`, expected {SHORTEST} to {LONGEST} bytes in hexadecimal",
+                        "{name}, line {}: found `{line}`, expected a seed, a number and {SHORTEST} to {LONGEST} bytes in \
+                         hexadecimal",
                         at + 1
                     )
                 })
@@ -43,19 +54,22 @@ impl Regressions {
             .collect()
     }
 
-    /// Adds a frame, with where it came from.
+    /// Adds a frame.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn keep(&self, frame: &Frame, seed: u64, number: u64) -> Result<()> {
+    pub fn keep(&self, case: &Case) -> Result<()> {
         let mut file = OpenOptions::new().create(true).append(true).open(&self.0)?;
-        writeln!(
-            file,
-            "{} # seed {seed}, frame {number}",
-            hexadecimal(&frame.bytes[..frame.length as usize])
-        )?;
+        let bytes = hexadecimal(&case.frame.bytes[..case.frame.length as usize]);
+        writeln!(file, "{} {} {bytes}", case.seed, case.number)?;
         Ok(())
     }
+}
+
+fn case(line: &str) -> Option<Case> {
+    let mut words = line.split_whitespace();
+    let (seed, number) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Case { frame: frame(&bytes(words.next()?)?)?, seed, number })
 }
 
 /// A frame of these bytes, if there are neither too few nor too many.

@@ -1,7 +1,8 @@
-//! The kernel side of the agreement test: on each repeat of one test run, makes the next frame, reads and rewrites it with
-//! the relay's packet core, and leaves a digest of what came out.
+//! The kernel side of the agreement test: on each repeat of one test run, makes the next frame and its scene, decides about
+//! it and rewrites it with the relay's packet core, and leaves a digest of what came out.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod maps;
 mod shared;

@@ -3,7 +3,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 
-use crate::shared::frame::{BATCH, Batch, DIGESTS_PER_RECORD, Examined, Frame, TEMPLATES};
+use crate::shared::frame::{BATCH, Batch, DIGESTS_PER_RECORD, Frame, TEMPLATES};
+use crate::shared::scene::Scene;
 
 /// Which frames to make, and how many were made.
 #[map]
@@ -17,9 +18,9 @@ pub(crate) static SEED_FRAMES: Array<Frame> = Array::with_max_entries(TEMPLATES,
 #[map]
 pub(crate) static FRAME: Array<Frame> = Array::with_max_entries(1, 0);
 
-/// What the core answered about the last frame.
+/// What the frame at hand arrives in. Afterwards, with what the core answered and wrote.
 #[map]
-pub(crate) static EXAMINED: Array<Examined> = Array::with_max_entries(1, 0);
+pub(crate) static SCENES: Array<Scene> = Array::with_max_entries(1, 0);
 
 /// The digest of each frame of the batch.
 #[map]

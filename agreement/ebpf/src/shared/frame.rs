@@ -19,9 +19,6 @@ pub const DIGESTS_PER_RECORD: u32 = 4096;
 /// Frames in one batch: one call of BPF_PROG_TEST_RUN.
 pub const BATCH: u32 = DIGESTS_PER_RECORD * 64;
 
-/// Words of [`Examined`].
-pub const ANSWERS: usize = 8;
-
 /// One frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(8))]
@@ -32,14 +29,6 @@ pub struct Frame {
     pub reserved: u32,
     /// The bytes; zero behind `length` in a template.
     pub bytes: [u8; ROOM],
-}
-
-/// What the core answered about one frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Examined {
-    /// The meaning of each word is told by `examine`.
-    pub answers: [u64; ANSWERS],
 }
 
 /// Which frames to make.
@@ -54,7 +43,7 @@ pub struct Batch {
     pub done: u32,
     /// Templates that are set, 1 to [`TEMPLATES`].
     pub templates: u32,
-    /// 1 to take template 0 as it is instead of mutating.
+    /// 1 to take template 0 as it is instead of mutating; the scene is that of frame `first`.
     pub verbatim: u32,
     /// Runs that the kernel refused to shape a frame for; has to stay 0.
     pub failed: u32,

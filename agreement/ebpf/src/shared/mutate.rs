@@ -9,8 +9,8 @@ const MASK: usize = ROOM - 1;
 /// Bytes of the longest piece that is taken from another frame.
 const PIECE: usize = 40;
 
-/// Most mutations of one frame.
-const MUTATIONS: u32 = 4;
+/// One more than the most mutations of one frame.
+const MUTATIONS: u32 = 5;
 
 /// Values at the edges of what headers compare with: lengths, flags, types and ports.
 const EDGES: [u16; 32] = [
@@ -27,10 +27,10 @@ const PLACES: [u8; 32] = [
 /// Changes a frame that is a copy of a template; `other` is another template.
 #[inline(always)]
 pub fn mutate(frame: &mut Frame, other: &Frame, random: &mut Random) {
-    // One in eight stays as it is.
+    // Half of them stay as they are: they get furthest.
     let rounds = random.below(MUTATIONS * 2);
     for round in 0..MUTATIONS {
-        if round * 2 < rounds {
+        if MUTATIONS + round < rounds {
             once(frame, other, random);
         }
     }

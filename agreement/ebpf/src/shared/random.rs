@@ -10,6 +10,12 @@ impl Random {
         Self(mix(seed ^ mix(stream)))
     }
 
+    /// The same for the scene of that frame: it does not depend on how many numbers the frame took.
+    #[inline(always)]
+    pub fn of_scene(seed: u64, stream: u64) -> Self {
+        Self::new(!seed, stream)
+    }
+
     /// The next number, all 64 bits of it random.
     #[inline(always)]
     pub fn next(&mut self) -> u64 {
