@@ -24,7 +24,6 @@ pub mod quality;
 pub mod retag;
 pub mod rtcp;
 pub mod tap;
-pub mod udp_frame;
 pub mod user_traffic;
 pub mod verdict;
 
