@@ -33,7 +33,7 @@ impl RunningRelay {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
             let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
-            let options = Options { interfaces, mode: ModeChoice::Native, legs };
+            let options = Options { interfaces, mode: ModeChoice::Native, legs, ..Options::default() };
             let relay = runtime.block_on(Relay::start(&options)).context("starting the relay")?;
             Ok(Self { relay, runtime })
         })?

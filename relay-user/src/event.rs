@@ -37,7 +37,7 @@ pub enum Event {
         /// The SSRC of the packet; 0 where it is neither RTP nor RTCP.
         ssrc: u32,
     },
-    /// A packet to a port of ours was dropped that no leg has ([`crate::Relay::watch_ports`]): somebody sends media of a
+    /// A packet to a port of ours was dropped that no leg has ([`crate::Options::ports`]): somebody sends media of a
     /// session that is over, or not yet there. Sampled: at most a hundred a second for each CPU.
     Orphan {
         /// Where it was sent to.

@@ -7,12 +7,12 @@
 //!
 //! ```no_run
 //! use relay_user::{
-//!     LegSpec, ModeChoice, Options, PayloadTypes, Plan, Relay, SourcePolicy, StreamSpec, DEFAULT_LEGS,
+//!     LegSpec, Options, PayloadTypes, Plan, Relay, SourcePolicy, StreamSpec,
 //! };
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let interfaces = vec!["eth1".to_owned(), "eth2".to_owned()];
-//! let relay = Relay::start(&Options { interfaces, mode: ModeChoice::Auto, legs: DEFAULT_LEGS }).await?;
+//! let relay = Relay::start(&Options { interfaces, ..Options::default() }).await?;
 //!
 //! // The camera may send from another port than it named; the viewer only receives.
 //! let camera = LegSpec::new("10.77.2.1:30000".parse()?)
@@ -45,6 +45,7 @@ mod limit;
 mod netlink;
 mod network;
 mod next_hops;
+mod ours;
 mod payload_maps;
 mod plan;
 mod quality;

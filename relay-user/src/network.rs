@@ -34,6 +34,9 @@ pub(crate) async fn follow(shared: Arc<Shared>, mut changes: mpsc::Receiver<Chan
             change = changes.recv(), if !deaf => change,
             () = wait_for_routes, if settled.is_some() => {
                 settled = None;
+                if let Err(error) = read_addresses(&shared).await {
+                    tracing::warn!(%error, "our addresses cannot be read");
+                }
                 reroute(&shared).await;
                 continue;
             }
@@ -110,6 +113,7 @@ async fn read_anew(shared: &Shared) {
 async fn try_read_anew(shared: &Shared) -> io::Result<()> {
     let links = shared.netlink.links().await?;
     let neighbours = shared.netlink.neighbours().await?;
+    read_addresses(shared).await?;
     let again = shared.interfaces().read_anew(&links);
     let mut state = shared.state();
     state.next_hops.read_anew(links, &neighbours);
@@ -120,6 +124,13 @@ async fn try_read_anew(shared: &Shared) -> io::Result<()> {
     if !again.is_empty() {
         run_punts(shared);
     }
+    Ok(())
+}
+
+/// Tells the packet path which addresses are ours.
+async fn read_addresses(shared: &Shared) -> io::Result<()> {
+    let addresses = shared.netlink.addresses().await?;
+    shared.ours().set_addresses(&addresses);
     Ok(())
 }
 

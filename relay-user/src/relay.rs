@@ -1,6 +1,7 @@
 //! The handle of the data plane: start, install, change, remove, read.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::leg::LegId;
 use crate::leg_table::LegTable;
 use crate::netlink::{Connection, Netlink, Queries};
 use crate::next_hops::NextHops;
+use crate::ours::Ours;
 use crate::payload_maps::PayloadMaps;
 use crate::routes::Routes;
 use crate::shared::Shared;
@@ -45,6 +47,16 @@ pub struct Options {
     pub mode: ModeChoice,
     /// How many legs there is room for. Memory is taken at once: see [`crate::Memory`].
     pub legs: u32,
+    /// Ports of our addresses that are for media only: what comes to one that no leg has is dropped, counted as
+    /// `orphan` and reported, unless a socket has the port. Other ports are the network stack's.
+    pub ports: Vec<RangeInclusive<u16>>,
+}
+
+impl Default for Options {
+    /// No interface, which is refused; [`DEFAULT_LEGS`], and no ports that are for media only.
+    fn default() -> Self {
+        Self { interfaces: Vec::new(), mode: ModeChoice::Auto, legs: DEFAULT_LEGS, ports: Vec::new() }
+    }
 }
 
 /// How a destination is reached.
@@ -112,6 +124,8 @@ impl Relay {
             taps,
             tapped,
             punts,
+            port_ranges,
+            local_addresses,
             ..
         } = kernel;
         let (punt_events, events_of_punts) = mpsc::channel(EVENTS);
@@ -142,6 +156,8 @@ impl Relay {
         let (netlink, connection, changes) = Netlink::connect().map_err(StartError::Netlink)?;
         let links = netlink.links().await.map_err(StartError::Netlink)?;
         let neighbours = netlink.neighbours().await.map_err(StartError::Netlink)?;
+        let mut ours = Ours::new(local_addresses, &port_ranges, &options.ports);
+        ours.set_addresses(&netlink.addresses().await.map_err(StartError::Netlink)?);
 
         let queries = Queries::open().map_err(StartError::Netlink)?;
         let devices = Devices { map: devices, slots: device_slots, drops: device_drops };
@@ -154,6 +170,7 @@ impl Relay {
             state: Mutex::new(state),
             interfaces: Mutex::new(interfaces),
             punts: Mutex::new(punts),
+            ours: Mutex::new(ours),
             routes: Mutex::new(Routes::new(queries)),
             passed,
             netlink,

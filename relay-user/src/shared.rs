@@ -9,6 +9,7 @@ use crate::af_xdp::Punts;
 use crate::event::Event;
 use crate::interfaces::Interfaces;
 use crate::netlink::Netlink;
+use crate::ours::Ours;
 use crate::routes::Routes;
 use crate::state::State;
 use crate::tap::Taps;
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     pub(crate) interfaces: Mutex<Interfaces>,
     pub(crate) punts: Mutex<Punts>,
+    pub(crate) ours: Mutex<Ours>,
     pub(crate) routes: Mutex<Routes>,
     pub(crate) passed: PerCpuArray<MapData, u64>,
     pub(crate) netlink: Netlink,
@@ -48,6 +50,11 @@ impl Shared {
     /// The path of packets that need user space.
     pub(crate) fn punts(&self) -> MutexGuard<'_, Punts> {
         lock(&self.punts)
+    }
+
+    /// Our addresses.
+    pub(crate) fn ours(&self) -> MutexGuard<'_, Ours> {
+        lock(&self.ours)
     }
 
     /// The kernel's routes.

@@ -218,6 +218,7 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
             RelayMode::Generic => ModeChoice::Generic,
         },
         legs: relay.legs,
+        ports: vec![relay.ports.first..=relay.ports.last],
     };
     let attached = Relay::start(&options).await?;
     for interface in attached.interfaces() {

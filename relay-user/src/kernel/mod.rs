@@ -9,6 +9,7 @@ use std::io;
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, XskMap};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use relay_common::address::Ipv6;
 use relay_common::device::DeviceOffsets;
 use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
 use relay_common::limits::{BUCKETS_PER_RECORD, leg_buckets};
@@ -87,6 +88,8 @@ pub(crate) struct Kernel {
     pub(crate) events: RingBuf<MapData>,
     pub(crate) taps: RingBuf<MapData>,
     pub(crate) tapped: HashMap<MapData, u32, Tapped>,
+    pub(crate) port_ranges: SharedArray<u64>,
+    pub(crate) local_addresses: HashMap<MapData, Ipv6, u32>,
 }
 
 impl Kernel {
@@ -147,6 +150,8 @@ impl Kernel {
             events: map(&mut ebpf, "EVENTS")?,
             taps: map(&mut ebpf, "TAPS")?,
             tapped: map(&mut ebpf, "TAPPED")?,
+            port_ranges: shared(&mut ebpf, "PORT_RANGES")?,
+            local_addresses: map(&mut ebpf, "LOCAL_ADDRESSES")?,
             program: Program(ebpf),
         })
     }

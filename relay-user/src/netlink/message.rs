@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{
     InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, VlanProtocol,
     VlanQosMapping,
@@ -14,6 +15,21 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{Change, KernelRoute, Link, Neighbour, NeighbourState, Vlan};
 use crate::vlan::{Tag, TagKind};
+
+/// An address of ours.
+pub(super) fn address(message: &AddressMessage) -> Option<IpAddr> {
+    // On a point-to-point link the first is ours and the second the far end's.
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
 
 /// What a message says that nobody asked for.
 pub(super) fn change(message: RouteNetlinkMessage) -> Option<Change> {

@@ -172,6 +172,13 @@ impl Netlink {
         Ok(messages.iter().filter_map(message::link).collect())
     }
 
+    /// Every address of ours.
+    pub(crate) async fn addresses(&self) -> io::Result<Vec<IpAddr>> {
+        let messages: Vec<_> =
+            self.handle.address().get().execute().try_collect().await.map_err(io::Error::other)?;
+        Ok(messages.iter().filter_map(message::address).collect())
+    }
+
     /// Every neighbour.
     pub(crate) async fn neighbours(&self) -> io::Result<Vec<Neighbour>> {
         let messages: Vec<_> =

@@ -6,6 +6,7 @@
 mod devices;
 mod families;
 mod measured;
+mod orphans;
 mod punted;
 mod refusals;
 mod retag;

@@ -14,7 +14,14 @@ fn start_in(namespace: &Namespace, interfaces: &[&str]) -> Result<(), StartError
     let interfaces = interfaces.iter().map(ToString::to_string).collect();
     let start = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(Relay::start(&Options { interfaces, mode: ModeChoice::Auto, legs: 16 })).map(|_| ())
+        runtime
+            .block_on(Relay::start(&Options {
+                interfaces,
+                mode: ModeChoice::Auto,
+                legs: 16,
+                ..Options::default()
+            }))
+            .map(|_| ())
     };
     namespace.run(start).unwrap()
 }

@@ -48,7 +48,13 @@ impl Bench {
         let start = || {
             // The threads of the runtime, and so its sockets, are in the namespace of the thread that makes it.
             let runtime = runtime().unwrap();
-            let relay = runtime.block_on(Relay::start(&Options { interfaces, mode, legs: 64 }));
+            let relay = runtime.block_on(Relay::start(&Options {
+                interfaces,
+                mode,
+                legs: 64,
+                ports: vec![CAMERA_LEG + 10..=CAMERA_LEG + 99],
+                ..Options::default()
+            }));
             (runtime, relay.expect("the relay starts"))
         };
         let (runtime, relay) = topology.relay.run(start).unwrap();

@@ -45,7 +45,7 @@ impl Bench {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             // The threads of the runtime, and so its sockets, are in the namespace of the thread that makes it.
             let runtime = runtime.unwrap();
-            let options = Options { interfaces, mode: ModeChoice::Native, legs: 64 };
+            let options = Options { interfaces, mode: ModeChoice::Native, legs: 64, ..Options::default() };
             let relay = runtime.block_on(Relay::start(&options)).expect("the relay starts");
             (runtime, relay)
         };

@@ -1,0 +1,68 @@
+//! What is ours, as far as the packet path must know: our addresses, and the ports that media may arrive on. It tells by
+//! them what comes to a port that no leg has, and what pretends to come from us.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering;
+
+use aya::maps::{HashMap, MapData};
+use relay_common::address::Ipv6;
+use relay_common::limits::LOCAL_ADDRESSES;
+
+use crate::kernel::SharedArray;
+
+/// Writes the kernel's tables of them.
+pub(crate) struct Ours {
+    map: HashMap<MapData, Ipv6, u32>,
+    known: HashSet<IpAddr>,
+}
+
+impl Ours {
+    /// Tables that nobody has written yet; from now on media may arrive on `ports`.
+    pub(crate) fn new(
+        map: HashMap<MapData, Ipv6, u32>,
+        words: &SharedArray<u64>,
+        ports: &[RangeInclusive<u16>],
+    ) -> Self {
+        for port in ports.iter().cloned().flatten() {
+            words.word64(u32::from(port >> 6), 0).fetch_or(1 << (port & 63), Ordering::Relaxed);
+        }
+        // Whoever pinned the map before may have left addresses in it.
+        let known = map.keys().filter_map(Result::ok).map(|address| to_std(&address)).collect();
+        Self { map, known }
+    }
+
+    /// These are our addresses now.
+    pub(crate) fn set_addresses(&mut self, addresses: &[IpAddr]) {
+        let wanted: HashSet<IpAddr> = addresses.iter().copied().take(LOCAL_ADDRESSES as usize).collect();
+        if addresses.len() > wanted.len() {
+            tracing::debug!(
+                addresses = addresses.len(),
+                "more addresses than the packet path knows, or some twice"
+            );
+        }
+        for gone in self.known.difference(&wanted) {
+            // One that is not there needs no removal.
+            let _ = self.map.remove(&from_std(*gone));
+        }
+        for address in wanted.difference(&self.known) {
+            if let Err(error) = self.map.insert(from_std(*address), 0, 0) {
+                tracing::warn!(%address, %error, "the packet path does not know one of our addresses");
+            }
+        }
+        self.known = wanted;
+    }
+}
+
+/// In the form of the maps: IPv4 as ::ffff:a.b.c.d.
+fn from_std(address: IpAddr) -> Ipv6 {
+    Ipv6::from_octets(match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    })
+}
+
+fn to_std(address: &Ipv6) -> IpAddr {
+    IpAddr::from(address.octets()).to_canonical()
+}
