@@ -8,7 +8,7 @@ pub const BYTE_COST_UNIT: u64 = 256;
 
 /// The limits of one leg and how far its schedules have run. A record of the `POLICE` map, by the index of the leg.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C, align(32))]
+#[repr(C)]
 pub struct Police {
     /// Nanoseconds that one packet takes; 0 for no limit.
     pub packet_cost: u32,

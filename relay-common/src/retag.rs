@@ -27,7 +27,7 @@ pub type PayloadMap = [u8; PAYLOAD_TYPES];
 
 /// How packets of a leg are retagged. A record of the `RETAGS` map, by the index of the leg that they arrive on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C, align(32))]
+#[repr(C)]
 pub struct Retag {
     /// An [`Offsets`] word. While it is [`Offsets::NONE`], the first packet decides: it continues from the base below.
     pub offsets: u64,
