@@ -169,7 +169,7 @@ mod tests {
     fn a_leg_is_half_a_cache_line() {
         assert_eq!((size_of::<Leg>(), align_of::<Leg>()), (32, 8));
         assert_eq!((size_of::<Admission>(), align_of::<Admission>()), (32, 4));
-        assert_eq!((size_of::<Addresses6>(), align_of::<Addresses6>()), (64, 8));
+        assert_eq!((size_of::<Addresses6>(), align_of::<Addresses6>()), (64, 4));
     }
 
     #[test]
