@@ -36,6 +36,8 @@ mod counters;
 mod device_counters;
 mod error;
 mod event;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod interfaces;
 mod kernel;
 mod leg;

@@ -31,6 +31,18 @@ pub(super) fn address(message: &AddressMessage) -> Option<IpAddr> {
     })
 }
 
+/// Whether a message says anything to us, asked for or not.
+#[cfg(fuzzing)]
+pub(crate) fn read(message: RouteNetlinkMessage) -> bool {
+    if let RouteNetlinkMessage::NewRoute(answer) = &message {
+        return route(answer).is_some();
+    }
+    if let RouteNetlinkMessage::NewAddress(ours) = &message {
+        return address(ours).is_some();
+    }
+    change(message).is_some()
+}
+
 /// What a message says that nobody asked for.
 pub(super) fn change(message: RouteNetlinkMessage) -> Option<Change> {
     match message {

@@ -16,6 +16,8 @@ use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 
+#[cfg(fuzzing)]
+pub(crate) use message::read;
 pub(crate) use queries::{Queries, RouteKey};
 
 use crate::vlan::Tag;

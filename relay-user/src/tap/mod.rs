@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 
 pub(crate) use registry::{Point, Taps};
 pub use relay_common::tap::Direction;
+#[cfg(fuzzing)]
+pub(crate) use ring::captured;
 pub(crate) use ring::start;
 
 use crate::leg::LegId;

@@ -89,6 +89,12 @@ fn split(item: &[u8]) -> Option<(TapHeader, &[u8])> {
     Some((header, bytes.get(..captured)?))
 }
 
+/// How many bytes of a frame a record holds.
+#[cfg(fuzzing)]
+pub(crate) fn captured(item: &[u8]) -> Option<usize> {
+    split(item).map(|(_, bytes)| bytes.len())
+}
+
 /// The kernel's clock against the time of day.
 struct Clock {
     monotonic: u64,

@@ -1,0 +1,16 @@
+//! Doors for the fuzz targets (`fuzz/`) to what reads the kernel's messages. Compiled for them alone.
+
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+
+/// Reads a message of the kernel's routing tables as it would be applied; returns whether it says anything to us.
+pub fn netlink(bytes: &[u8]) -> bool {
+    let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) else { return false };
+    let NetlinkPayload::InnerMessage(message) = message.payload else { return false };
+    crate::netlink::read(message)
+}
+
+/// Reads a record of the ring that packets are copied into; returns how many bytes of a frame it holds.
+pub fn tap(record: &[u8]) -> Option<usize> {
+    crate::tap::captured(record)
+}
