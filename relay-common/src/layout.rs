@@ -77,7 +77,10 @@ records! {
     LegDrops { last_event, last_answer, bytes, packets [DROP_NAMES] }
     NextHop { macs, device, mtu, state, tags }
     Ledger {
-        owner, created, payload_types, local, told, remote, state, policy, media, ssrc_told, ssrc, egress, next_hop,
+        owner, created, payload_types, relearn_after, limit_bits, limit_burst, sent_before, sent_elsewhere,
+        source_changes, limit_packets, state, local, told, remote, policy, media, sharing, group, rtcp, quality, punted,
+        ssrc_told, ssrc, clock_rate, tags, retag, retag_ssrc, retag_sequence, retag_timestamp, retag_dscp,
+        retag_payload_map, egress, next_hop,
     }
     NeighbourRecord { address, interface, tags, reserved }
     UserTraffic { af_xdp, sockets }
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
 
     /// The records of each layout that was released, and of the one to come, which is the last.
-    const KNOWN: &[(u32, u64)] = &[(1, 0x87ef_20d5_ae49_280d)];
+    const KNOWN: &[(u32, u64)] = &[(1, 0xb978_2c89_7e0f_9251)];
 
     #[test]
     fn a_record_that_changed_has_a_new_layout_number() {

@@ -42,6 +42,12 @@ impl NextHop {
         }
     }
 
+    /// The MAC address of the neighbour.
+    pub fn destination_mac(&self) -> [u8; 6] {
+        let [first, second, _] = self.macs.map(|word| word.wire().to_ne_bytes());
+        [first[0], first[1], first[2], first[3], second[0], second[1]]
+    }
+
     /// Why packets are dropped that this next hop, which is not [`RESOLVED`], should send on.
     #[inline(always)]
     pub const fn refusal(&self) -> Drop {
@@ -77,5 +83,6 @@ mod tests {
         let hop = NextHop::resolved([1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12], 0, 1500);
         let bytes: Vec<u8> = hop.macs.iter().flat_map(|word| word.wire().to_ne_bytes()).collect();
         assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!(hop.destination_mac(), [1, 2, 3, 4, 5, 6]);
     }
 }

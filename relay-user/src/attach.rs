@@ -1,10 +1,14 @@
 //! Attaching the XDP program to interfaces: native where the driver can, generic where it cannot, and saying which.
+//! Where the program runs already, it is replaced in place.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
-use aya::programs::{ProgramError, Xdp, XdpMode};
+use crate::kernel::bpf;
 
 /// Which XDP mode the caller wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,8 +84,8 @@ pub enum AttachError {
     Missing(String),
     /// Another program is attached.
     #[error(
-        "interface `{0}` runs another XDP program (`ip link show dev {0}` names it): another Culvert, or another tool; \
-         stop that first, or take it off with `ip link set dev {0} xdp off`"
+        "interface `{0}` runs another XDP program (`ip link show dev {0}` names it): another Culvert, media that one \
+         left running with another state folder, or another tool; stop that first, or take it off with `ip link set dev {0} xdp off`"
     )]
     Busy(String),
     /// The process lacks the privilege.
@@ -105,43 +109,143 @@ pub enum AttachError {
         name: String,
         /// What the kernel said.
         #[source]
-        source: Box<ProgramError>,
+        source: io::Error,
     },
 }
 
-/// Attaches the program to one interface.
-///
-/// # Errors
-/// See [`AttachError`]; nothing is attached then.
-pub(crate) fn attach(
-    program: &mut Xdp,
-    name: &str,
-    choice: ModeChoice,
-) -> Result<AttachedInterface, AttachError> {
-    let index = index_of(name)?;
-    let attached = |mode, reason: String| {
-        let state = InterfaceState::Up;
-        AttachedInterface { name: name.to_owned(), index, state, mode, reason }
-    };
-    if choice == ModeChoice::Generic {
-        program.attach_to_if_index(index, XdpMode::Skb).map_err(|error| explain(name, error))?;
-        return Ok(attached(Mode::Generic, "the configuration asks for generic mode".into()));
+/// One interface's link.
+struct Held {
+    link: OwnedFd,
+    mode: Mode,
+    pin: Option<PathBuf>,
+}
+
+/// The links by which the program runs on interfaces. Dropped, they end, unless they are pinned.
+pub(crate) struct Attachments {
+    /// Where links are pinned.
+    folder: Option<PathBuf>,
+    /// By interface index.
+    held: HashMap<u32, Held>,
+}
+
+impl Attachments {
+    /// No links, or those that are pinned in a folder. What is not a link of an interface that is there is removed.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(crate) fn open(folder: Option<PathBuf>) -> io::Result<Self> {
+        let mut held = HashMap::new();
+        for entry in
+            folder.iter().map(std::fs::read_dir).collect::<io::Result<Vec<_>>>()?.into_iter().flatten()
+        {
+            let pin = entry?.path();
+            let found = parse(&pin).zip(bpf::open(&pin).ok());
+            let living =
+                found.filter(|((index, _), link)| bpf::link_interface(link.as_fd()).ok() == Some(*index));
+            match living {
+                Some(((index, mode), link)) => {
+                    held.insert(index, Held { link, mode, pin: Some(pin) });
+                }
+                None => std::fs::remove_file(pin)?,
+            }
+        }
+        Ok(Self { folder, held })
     }
-    match program.attach_to_if_index(index, XdpMode::Driver) {
-        Ok(_) => Ok(attached(Mode::Native, "the driver supports it".into())),
-        Err(error) => {
-            let refused = match explain(name, error) {
-                AttachError::NoNative { source, .. } if choice == ModeChoice::Auto => source,
-                other => return Err(other),
-            };
-            program.attach_to_if_index(index, XdpMode::Skb).map_err(|error| explain(name, error))?;
-            Ok(attached(Mode::Generic, format!("the driver refused native mode: {refused}")))
+
+    /// Runs the program on an interface. Where a link is held already, the program is replaced in it, and no packet
+    /// falls between the old one and the new.
+    ///
+    /// # Errors
+    /// See [`AttachError`]; nothing is attached then.
+    pub(crate) fn attach(
+        &mut self,
+        program: BorrowedFd<'_>,
+        name: &str,
+        choice: ModeChoice,
+    ) -> Result<AttachedInterface, AttachError> {
+        let index = index_of(name)?;
+        let attached = |mode, reason: String| {
+            let state = InterfaceState::Up;
+            AttachedInterface { name: name.to_owned(), index, state, mode, reason }
+        };
+        if let Some(held) = self.held.get(&index).filter(|held| choice.allows(held.mode)) {
+            match bpf::update_link(held.link.as_fd(), program) {
+                Ok(()) => return Ok(attached(held.mode, "it ran there, and was replaced in place".into())),
+                // The interface went away just now.
+                Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
+                Err(error) => return Err(explain(name, error)),
+            }
+        }
+        self.detach(index);
+        if choice == ModeChoice::Generic {
+            self.create(program, index, Mode::Generic).map_err(|error| explain(name, error))?;
+            return Ok(attached(Mode::Generic, "the configuration asks for generic mode".into()));
+        }
+        match self.create(program, index, Mode::Native) {
+            Ok(()) => Ok(attached(Mode::Native, "the driver supports it".into())),
+            Err(error) => {
+                let refused = match explain(name, error) {
+                    AttachError::NoNative { source, .. } if choice == ModeChoice::Auto => source,
+                    other => return Err(other),
+                };
+                self.create(program, index, Mode::Generic).map_err(|error| explain(name, error))?;
+                Ok(attached(Mode::Generic, format!("the driver refused native mode: {refused}")))
+            }
+        }
+    }
+
+    /// Ends the link of an interface, if there is one.
+    pub(crate) fn detach(&mut self, index: u32) {
+        let Some(held) = self.held.remove(&index) else { return };
+        // The interface may be gone, and somebody else may have removed the pin: either way the link is over.
+        let _ = bpf::detach_link(held.link.as_fd());
+        if let Some(pin) = held.pin {
+            let _ = std::fs::remove_file(pin);
+        }
+    }
+
+    /// Ends the links of all interfaces but these.
+    pub(crate) fn keep_only(&mut self, wanted: &[u32]) {
+        let others: Vec<u32> = self.held.keys().filter(|index| !wanted.contains(index)).copied().collect();
+        for index in others {
+            self.detach(index);
+        }
+    }
+
+    fn create(&mut self, program: BorrowedFd<'_>, index: u32, mode: Mode) -> io::Result<()> {
+        let flags = match mode {
+            Mode::Native => bpf::NATIVE,
+            Mode::Generic => bpf::GENERIC,
+        };
+        let link = bpf::create_link(program, index, flags)?;
+        let pin = self.folder.as_ref().map(|folder| folder.join(format!("{index}-{mode}")));
+        if let Some(pin) = &pin {
+            bpf::pin(link.as_fd(), pin)?;
+        }
+        self.held.insert(index, Held { link, mode, pin });
+        Ok(())
+    }
+}
+
+impl ModeChoice {
+    fn allows(self, mode: Mode) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Native => mode == Mode::Native,
+            Self::Generic => mode == Mode::Generic,
         }
     }
 }
 
+/// Interface and mode of a link, from the name of its pin: `3-native`.
+fn parse(pin: &Path) -> Option<(u32, Mode)> {
+    let (index, mode) = pin.file_name()?.to_str()?.split_once('-')?;
+    let mode = [Mode::Native, Mode::Generic].into_iter().find(|known| known.to_string() == mode)?;
+    Some((index.parse().ok()?, mode))
+}
+
 /// The index of the interface of this name.
-fn index_of(name: &str) -> Result<u32, AttachError> {
+pub(crate) fn index_of(name: &str) -> Result<u32, AttachError> {
     let missing = || AttachError::Missing(name.to_owned());
     let c_name = CString::new(name).map_err(|_| missing())?;
     // SAFETY: reads a string that ends in zero and outlives the call.
@@ -151,20 +255,16 @@ fn index_of(name: &str) -> Result<u32, AttachError> {
     }
 }
 
-/// Finds the kernel's error number in aya's error.
-fn explain(name: &str, error: ProgramError) -> AttachError {
-    let number = match &error {
-        ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
-        _ => None,
-    };
+/// Says what the kernel's error number means here.
+fn explain(name: &str, source: io::Error) -> AttachError {
     let name = name.to_owned();
-    match number {
+    match source.raw_os_error() {
         Some(libc::EBUSY | libc::EEXIST) => AttachError::Busy(name),
         Some(libc::EPERM | libc::EACCES) => AttachError::Privilege(name),
-        Some(number @ (libc::EOPNOTSUPP | libc::ERANGE | libc::ENOSPC | libc::E2BIG)) => {
-            AttachError::NoNative { name, source: io::Error::from_raw_os_error(number) }
+        Some(libc::EOPNOTSUPP | libc::ERANGE | libc::ENOSPC | libc::E2BIG) => {
+            AttachError::NoNative { name, source }
         }
         Some(libc::ENODEV) => AttachError::Missing(name),
-        _ => AttachError::Other { name, source: Box::new(error) },
+        _ => AttachError::Other { name, source },
     }
 }

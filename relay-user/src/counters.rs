@@ -34,6 +34,12 @@ impl From<Traffic> for Sent {
     }
 }
 
+impl From<Sent> for Traffic {
+    fn from(sent: Sent) -> Self {
+        Self { packets: sent.packets, bytes: sent.bytes }
+    }
+}
+
 impl AddAssign for Sent {
     fn add_assign(&mut self, other: Self) {
         self.packets += other.packets;
@@ -135,7 +141,7 @@ impl Counters {
     /// stays in the totals: a packet that was on its way then is counted late, but it is counted.
     pub(crate) fn zero(&mut self, slot: u32) {
         self.earlier.add(&self.of(slot));
-        for cpu in 0..self.cpus {
+        for cpu in 0..=self.cpus {
             self.traffic.write(self.index(cpu, slot), Traffic::default());
         }
         self.user_traffic.write(slot, UserTraffic::default());
@@ -152,7 +158,8 @@ impl Counters {
     /// What was sent on by XDP, and by the workers of this process.
     fn sent(&self, slot: u32) -> (Sent, [Sent; 2]) {
         let mut xdp = Sent::default();
-        for cpu in 0..self.cpus {
+        // The stretch behind the last CPU's is what was counted in maps that these replaced.
+        for cpu in 0..=self.cpus {
             xdp += self.traffic.read(self.index(cpu, slot)).into();
         }
         let UserTraffic { af_xdp, sockets } = self.user_traffic.read(slot);
@@ -177,7 +184,7 @@ mod tests {
     const SLOTS: u32 = 4;
 
     fn counters() -> Counters {
-        let (traffic, workers) = (SharedArray::in_memory(CPUS * SLOTS), SharedArray::in_memory(SLOTS));
+        let (traffic, workers) = (SharedArray::in_memory((CPUS + 1) * SLOTS), SharedArray::in_memory(SLOTS));
         Counters::new(traffic, workers, SharedArray::in_memory(SLOTS), SLOTS, CPUS)
     }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::af_xdp::EngineError;
 use crate::attach::AttachError;
 use crate::kernel::LoadError;
+use crate::pins::StateError;
 
 /// Why the data plane does not start. Nothing stays attached.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,12 @@ pub enum StartError {
     /// Netlink does not answer.
     #[error("the kernel's links and neighbours could not be read over netlink")]
     Netlink(#[source] io::Error),
+    /// What outlives the process cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The pinned links cannot be read.
+    #[error("the pinned links cannot be read")]
+    Links(#[source] io::Error),
     /// A map operation failed.
     #[error("entering interface `{0}` into the kernel's device map failed")]
     Device(String, #[source] Box<dyn std::error::Error + Send + Sync>),
@@ -209,4 +216,7 @@ pub enum InstallError {
     /// The leg is not installed.
     #[error("the leg is not installed any more")]
     Gone,
+    /// The data plane was left or stopped.
+    #[error("the data plane was left or stopped: a handle that is still held changes nothing")]
+    Closed,
 }

@@ -1,16 +1,22 @@
 //! The interfaces that the program runs on, through their lives: renamed, down, up, deleted and made again.
 
-use aya::maps::{DevMap, HashMap, MapData};
+use std::error::Error;
+use std::os::fd::AsFd;
+
+use aya::maps::{DevMap, HashMap, MapData, MapError};
 use relay_common::limits::DEVICES;
 
-use crate::attach::{self, AttachError, AttachedInterface, InterfaceState, ModeChoice};
+use crate::LoadError;
+use crate::attach::{self, AttachError, AttachedInterface, Attachments, InterfaceState, ModeChoice};
 use crate::device_counters::{DeviceCounters, DeviceDrops};
 use crate::error::StartError;
 use crate::kernel::Program;
 use crate::netlink::Link;
 
-/// One interface that was asked for. Its place in the list is its slot in the device map.
+/// One interface that was asked for.
 struct Slot {
+    /// Its slot in the device map. It stays with the interface from one process to the next, because next hops name it.
+    number: u32,
     /// The name that it was asked for by.
     configured: String,
     report: AttachedInterface,
@@ -26,48 +32,121 @@ pub(crate) struct Devices {
     pub(crate) drops: DeviceDrops,
 }
 
+impl Devices {
+    /// Gives each interface a slot: the one that a predecessor gave it, or a free one. Returns the slots by interface
+    /// index. Of what else a predecessor left in the maps, nothing is used any more.
+    ///
+    /// # Errors
+    /// The kernel refuses, because an interface has just gone, for one.
+    pub(crate) fn assign(&mut self, interfaces: &[u32]) -> Result<Assigned, Box<dyn Error + Send + Sync>> {
+        let mut assigned = Assigned::new();
+        // Slots of interfaces that are not asked for now come last: somebody may ask for them again.
+        let (mut free, mut used_before) = (Vec::new(), Vec::new());
+        for slot in 0..DEVICES {
+            match self.map.get(slot, 0) {
+                Ok(found)
+                    if interfaces.contains(&found.if_index) && !assigned.contains_key(&found.if_index) =>
+                {
+                    assigned.insert(found.if_index, slot);
+                }
+                Ok(_) => used_before.push(slot),
+                Err(MapError::KeyNotFound) => free.push(slot),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut free = free.into_iter().chain(used_before);
+        for interface in interfaces {
+            if !assigned.contains_key(interface) {
+                let slot = free.next().ok_or(MapError::KeyNotFound)?;
+                self.map.set(slot, *interface, None, 0)?;
+                assigned.insert(*interface, slot);
+            }
+        }
+        let stale: Vec<u32> =
+            self.slots.keys().flatten().filter(|interface| !assigned.contains_key(interface)).collect();
+        for interface in stale {
+            self.slots.remove(&interface)?;
+        }
+        Ok(assigned)
+    }
+}
+
+/// Slots of the device map, by interface index.
+pub(crate) type Assigned = std::collections::HashMap<u32, u32>;
+
+/// The interfaces of these names, by index.
+///
+/// # Errors
+/// One is not there, or is no Ethernet device; or there are none, or too many.
+pub(crate) fn find(names: &[String], links: &[Link]) -> Result<Vec<u32>, StartError> {
+    if names.is_empty() {
+        return Err(StartError::NoInterface);
+    }
+    if names.len() > DEVICES as usize {
+        return Err(StartError::TooManyInterfaces { found: names.len(), most: DEVICES });
+    }
+    let index = |name: &String| {
+        let index = attach::index_of(name)?;
+        let is_ethernet = links.iter().any(|link| link.index == index && link.ethernet);
+        if is_ethernet { Ok(index) } else { Err(StartError::NotEthernet(name.clone())) }
+    };
+    names.iter().map(index).collect()
+}
+
 /// The program, and where it runs.
 pub(crate) struct Interfaces {
     pub(crate) program: Program,
+    attachments: Attachments,
     devices: Devices,
     mode: ModeChoice,
     slots: Vec<Slot>,
 }
 
 impl Interfaces {
-    /// Attaches the program to the interfaces of these names.
+    /// Runs the program on the interfaces of these names, whose slots were assigned, and on no other. Where a
+    /// predecessor's runs, it is replaced.
     ///
     /// # Errors
-    /// The first that it cannot run on. Dropping the program takes it off the others.
+    /// The first that it cannot run on.
     pub(crate) fn attach(
         program: Program,
+        attachments: Attachments,
         devices: Devices,
         names: &[String],
         mode: ModeChoice,
         links: &[Link],
+        assigned: &Assigned,
     ) -> Result<Self, StartError> {
-        if names.is_empty() {
-            return Err(StartError::NoInterface);
-        }
-        if names.len() > DEVICES as usize {
-            return Err(StartError::TooManyInterfaces { found: names.len(), most: DEVICES });
-        }
-        let mut interfaces = Self { program, devices, mode, slots: Vec::with_capacity(names.len()) };
-        for (slot, name) in (0..DEVICES).zip(names) {
-            let mut report = attach::attach(interfaces.program.xdp()?, name, mode)?;
-            let link = links.iter().find(|link| link.index == report.index && link.ethernet);
-            let link = link.ok_or_else(|| StartError::NotEthernet(name.clone()))?;
+        let slots = Vec::with_capacity(names.len());
+        let mut interfaces = Self { program, attachments, devices, mode, slots };
+        for name in names {
+            let mut report = interfaces.run_on(name)?;
+            let missing = || AttachError::Missing(name.clone());
+            let link = links.iter().find(|link| link.index == report.index).ok_or_else(missing)?;
+            let number = *assigned.get(&report.index).ok_or_else(missing)?;
             report.state = state_of(link);
-            interfaces.enter(slot, &report)?;
-            interfaces.slots.push(Slot { configured: name.clone(), report });
+            interfaces.enter(number, &report)?;
+            interfaces.slots.push(Slot { number, configured: name.clone(), report });
         }
+        let wanted: Vec<u32> = assigned.keys().copied().collect();
+        interfaces.attachments.keep_only(&wanted);
         Ok(interfaces)
     }
 
+    /// Takes the program off every interface.
+    pub(crate) fn detach(&mut self) {
+        self.attachments.keep_only(&[]);
+    }
+
+    fn run_on(&mut self, name: &str) -> Result<AttachedInterface, StartError> {
+        let program = self.program.xdp()?.fd().map_err(|error| LoadError::Refused(error.into()))?;
+        Ok(self.attachments.attach(program.as_fd(), name, self.mode)?)
+    }
+
     /// The interfaces that are there, by index, and their slots.
-    pub(crate) fn slots(&self) -> std::collections::HashMap<u32, u32> {
-        let there = (0..).zip(&self.slots).filter(|(_, slot)| slot.report.state != InterfaceState::Gone);
-        there.map(|(number, slot)| (slot.report.index, number)).collect()
+    pub(crate) fn slots(&self) -> Assigned {
+        let there = self.slots.iter().filter(|slot| slot.report.state != InterfaceState::Gone);
+        there.map(|slot| (slot.report.index, slot.number)).collect()
     }
 
     /// What there is to say of each interface.
@@ -93,7 +172,7 @@ impl Interfaces {
         let named = |slot: &Slot| slot.report.name == link.name || slot.configured == link.name;
         let number =
             self.slots.iter().position(|slot| gone(slot) && named(slot)).filter(|_| link.ethernet)?;
-        let slot = u32::try_from(number).ok()?;
+        let slot = self.slots.get(number)?.number;
         let attached = self.attach_again(slot, link);
         let place = self.slots.get_mut(number)?;
         match attached {
@@ -136,7 +215,7 @@ impl Interfaces {
     }
 
     fn attach_again(&mut self, slot: u32, link: &Link) -> Result<AttachedInterface, StartError> {
-        let mut report = attach::attach(self.program.xdp()?, &link.name, self.mode)?;
+        let mut report = self.run_on(&link.name)?;
         if report.index != link.index {
             // It was deleted and made once more meanwhile: that is told next.
             return Err(AttachError::Missing(link.name.clone()).into());
@@ -150,7 +229,10 @@ impl Interfaces {
     fn enter(&mut self, slot: u32, interface: &AttachedInterface) -> Result<(), StartError> {
         let failed = |error| StartError::Device(interface.name.clone(), error);
         let Devices { map, slots, drops } = &mut self.devices;
-        map.set(slot, interface.index, None, 0).map_err(|error| failed(error.into()))?;
+        let there = map.get(slot, 0).is_ok_and(|found| found.if_index == interface.index);
+        if !there {
+            map.set(slot, interface.index, None, 0).map_err(|error| failed(error.into()))?;
+        }
         slots.insert(interface.index, slot, 0).map_err(|error| failed(error.into()))?;
         drops.watch(slot, interface).map_err(|error| failed(error.into()))
     }

@@ -95,6 +95,49 @@ impl LegTable {
         self.admissions.read(slot).generation.wrapping_add(1)
     }
 
+    /// The number of the life that a slot is in.
+    pub(crate) fn generation(&self, slot: u32) -> u32 {
+        self.admissions.read(slot).generation
+    }
+
+    /// Takes over what a predecessor published in these maps: the slots that the program finds, and of which `place`
+    /// says what should be found there. What makes no sense is taken out of its chain.
+    pub(crate) fn adopt(&mut self, place: impl Fn(u32) -> Option<Place>) -> Vec<u32> {
+        let mut adopted = Vec::new();
+        let (buckets, legs, admissions) = (self.buckets.clone(), self.legs.clone(), self.admissions.clone());
+        let mask = self.mask();
+        for bucket in 0..=mask {
+            let mut link = head(&buckets, bucket);
+            for step in 0.. {
+                let slot = link.load(Ordering::Relaxed);
+                if slot == 0 {
+                    break;
+                }
+                // A chain that is longer bites its tail.
+                if slot >= legs.length() || step == LEGS_PER_BUCKET {
+                    link.store(0, Ordering::Release);
+                    break;
+                }
+                let next = admissions.word32(slot, offset_of!(Admission, next));
+                let key = legs.read(slot).key;
+                let place = place(slot).filter(|place| {
+                    key == place.key && key.bucket(mask) == bucket && !self.places.contains_key(place)
+                });
+                match place.filter(|place| self.slots.adopt(slot, place.home)) {
+                    Some(place) => {
+                        self.places.insert(place, slot);
+                        self.lengths[bucket as usize] += 1;
+                        self.highest = self.highest.max(slot);
+                        adopted.push(slot);
+                        link = next;
+                    }
+                    None => link.store(next.load(Ordering::Relaxed), Ordering::Release),
+                }
+            }
+        }
+        adopted
+    }
+
     /// Makes a leg in a reserved slot known to the kernel: from here on its packets are its own.
     pub(crate) fn publish(&mut self, slot: u32, leg: Leg, admission: Admission) {
         let bucket = self.bucket(leg.key);
@@ -148,10 +191,13 @@ impl LegTable {
 
     /// The head of the chain of a key's bucket.
     fn bucket(&self, key: LegKey) -> &AtomicU32 {
-        let bucket = key.bucket(self.mask());
-        self.buckets
-            .word32(bucket / BUCKETS_PER_RECORD, (bucket % BUCKETS_PER_RECORD) as usize * size_of::<u32>())
+        head(&self.buckets, key.bucket(self.mask()))
     }
+}
+
+/// The head of the chain of a bucket.
+fn head(buckets: &SharedArray<BucketRecord>, bucket: u32) -> &AtomicU32 {
+    buckets.word32(bucket / BUCKETS_PER_RECORD, (bucket % BUCKETS_PER_RECORD) as usize * size_of::<u32>())
 }
 
 #[cfg(test)]
@@ -227,6 +273,63 @@ mod tests {
             for at in 0..3 {
                 assert_eq!(table.seen(keys[at]), (at != removed).then_some(indexes[at]), "{removed} {at}");
             }
+        }
+    }
+
+    /// A table over the memory of another, as the next process has it. `used` are the slots that were written down.
+    fn successor(table: LegTable, used: &[(u32, Place)]) -> (LegTable, Vec<u32>) {
+        let mut successor = LegTable::new(table.buckets, table.legs, table.admissions);
+        let place = |slot| used.iter().find(|(used, _)| *used == slot).map(|(_, place)| *place);
+        let mut adopted = successor.adopt(place);
+        adopted.sort_unstable();
+        (successor, adopted)
+    }
+
+    #[test]
+    fn a_successor_finds_every_leg_and_no_other() {
+        let (mut table, now) = (table(8), Instant::now());
+        let places = [key(4000), neighbour(4000, 1), neighbour(4000, 2), key(5000)];
+        let slots = places.map(|place| table.add(place, now));
+        table.remove(&places[1], now);
+        let used = [0, 2, 3].map(|at| (slots[at], places[at]));
+        let (mut successor, adopted) = successor(table, &used);
+        assert_eq!(adopted, used.map(|(slot, _)| slot));
+        assert_eq!(successor.reserve(places[0], now), Err(TableError::Taken));
+        assert_eq!((successor.free(), successor.used()), (8 - 3, 5));
+        assert!(!adopted.contains(&successor.reserve(places[1], now).unwrap()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_not_adopted() {
+        let (mut table, now) = (table(8), Instant::now());
+        let places = [key(4000), neighbour(4000, 1), neighbour(4000, 2)];
+        let slots = places.map(|place| table.add(place, now));
+        // The last is the head. The middle one was not written down; the first leads out of the table.
+        table.admissions.word32(slots[0], offset_of!(Admission, next)).store(77, Ordering::Relaxed);
+        let (successor, adopted) = successor(table, &[(slots[0], places[0]), (slots[2], places[2])]);
+        assert_eq!(adopted, [slots[0], slots[2]]);
+        let chain = [
+            successor.bucket(places[0].key).load(Ordering::Relaxed),
+            successor.admissions.read(slots[2]).next,
+        ];
+        assert_eq!((chain, successor.admissions.read(slots[0]).next), ([slots[2], slots[0]], 0));
+    }
+
+    #[test]
+    fn a_chain_that_bites_its_tail_is_cut() {
+        for used in [2, 1, 0] {
+            let (mut table, now) = (table(8), Instant::now());
+            let places = [key(4000), neighbour(4000, 1)];
+            let slots = places.map(|place| table.add(place, now));
+            table.admissions.word32(slots[0], offset_of!(Admission, next)).store(slots[1], Ordering::Relaxed);
+            let written: Vec<_> = slots.into_iter().zip(places).take(used).collect();
+            let (successor, adopted) = successor(table, &written);
+            assert_eq!(adopted.len(), used);
+            let mut slot = successor.bucket(places[0].key).load(Ordering::Relaxed);
+            for _ in 0..used {
+                slot = successor.admissions.read(slot).next;
+            }
+            assert_eq!(slot, 0, "{used}");
         }
     }
 

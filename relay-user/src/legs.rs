@@ -1,6 +1,7 @@
 //! What the handle of the data plane does with legs: install, change, switch, remove, read.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::error::InstallError;
@@ -21,6 +22,7 @@ impl Relay {
     /// # Errors
     /// See [`InstallError`]; nothing is installed then.
     pub async fn install(&self, plan: &Plan) -> Result<Vec<LegId>, InstallError> {
+        self.check_open()?;
         let Checked { egress, sends } = plan::check(plan)?;
         let target = |(leg, sends): (&LegSpec, bool)| {
             let remote = leg.remote.filter(|remote| sends && remote.port() != 0)?;
@@ -38,6 +40,9 @@ impl Relay {
     /// Removes legs and every stream from or to them; with a shared port, the legs that share it. Returns what was
     /// counted, in the order of `legs`; legs that are not installed count nothing.
     pub fn remove(&self, legs: &[LegId]) -> Vec<LegStatistics> {
+        if self.check_open().is_err() {
+            return vec![LegStatistics::default(); legs.len()];
+        }
         self.shared.state().remove(legs, Instant::now())
     }
 
@@ -47,6 +52,7 @@ impl Relay {
     /// # Errors
     /// See [`InstallError`]; nothing has changed then.
     pub async fn set_remote(&self, leg: LegId, remote: Option<SocketAddr>) -> Result<(), InstallError> {
+        self.check_open()?;
         let (local, sends, tags) = {
             let state = self.shared.state();
             let (local, sends) = state.local(leg).ok_or(InstallError::Gone)?;
@@ -78,6 +84,7 @@ impl Relay {
     /// One of the legs is not installed, is a shared port, or `ingress` feeds another leg already; nothing has changed
     /// then.
     pub async fn switch(&self, egress: LegId, ingress: LegId) -> Result<(), InstallError> {
+        self.check_open()?;
         let target = self.shared.state().target_of_new_sender(egress);
         let hops = self.shared.next_hops(&[target]).await?;
         let hop = hops.hops().iter().copied().flatten().next();
@@ -106,5 +113,10 @@ impl Relay {
     /// Legs that are installed, and legs that still fit.
     pub fn occupancy(&self) -> (usize, usize) {
         self.shared.state().occupancy()
+    }
+
+    /// Whether the maps are still ours to write.
+    fn check_open(&self) -> Result<(), InstallError> {
+        if self.shared.closed.load(Ordering::Acquire) { Err(InstallError::Closed) } else { Ok(()) }
     }
 }

@@ -40,6 +40,7 @@ mod event;
 pub mod fuzzing;
 mod interfaces;
 mod kernel;
+mod ledger;
 mod leg;
 mod leg_table;
 mod legs;
@@ -49,6 +50,7 @@ mod network;
 mod next_hops;
 mod ours;
 mod payload_maps;
+mod pins;
 mod plan;
 mod quality;
 mod relay;
@@ -78,6 +80,7 @@ pub use limit::{
     LEAST_BITS_PER_SECOND, LONGEST_BURST, MOST_BITS_PER_SECOND, MOST_PACKETS_PER_SECOND, RateLimit,
     SHORTEST_BURST,
 };
+pub use pins::StateError;
 pub use plan::{Plan, StreamSpec};
 pub use relay::{DEFAULT_LEGS, Options, Relay, Route, Trial};
 pub use retag::{Continuity, RetagSpec};

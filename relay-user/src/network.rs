@@ -26,7 +26,8 @@ const READ_AGAIN: Duration = Duration::from_secs(15);
 pub(crate) async fn follow(shared: Arc<Shared>, mut changes: mpsc::Receiver<Change>) {
     let mut regular = time::interval_at(Instant::now() + READ_AGAIN, READ_AGAIN);
     regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut settled: Option<Instant> = None;
+    // At once too: what a predecessor left may lead where it does not any more.
+    let mut settled = Some(Instant::now());
     let mut deaf = false;
     loop {
         let wait_for_routes = time::sleep_until(settled.unwrap_or_else(Instant::now));

@@ -38,6 +38,21 @@ impl PayloadMaps {
         Some(number)
     }
 
+    /// What a table that a predecessor filled holds.
+    pub(crate) fn read(&self, number: u16) -> Option<PayloadMap> {
+        (u32::from(number) < self.shared.length()).then(|| self.shared.read(u32::from(number)))
+    }
+
+    /// Takes over a table that a predecessor filled, for one more user.
+    pub(crate) fn adopt(&mut self, number: u16) {
+        let Some(map) = self.read(number).filter(|_| number != 0) else { return };
+        let (_, users) = self.used.entry(map).or_insert((number, 0));
+        *users += 1;
+        if *users == 1 {
+            self.free.retain(|free| *free != number);
+        }
+    }
+
     /// One user fewer.
     pub(crate) fn release(&mut self, number: u16) {
         if number == 0 {
@@ -73,5 +88,23 @@ mod tests {
         maps.release(first);
         assert_eq!(maps.acquire(three), Some(first));
         assert_eq!(maps.capacity(), 2);
+    }
+
+    #[test]
+    fn a_successor_goes_on_with_the_tables_in_use() {
+        let mut before = PayloadMaps::new(SharedArray::in_memory(4));
+        let number = before.acquire([1; 128]).unwrap();
+        let mut after = PayloadMaps::new(before.shared);
+        assert_eq!(after.read(number), Some([1; 128]));
+        after.adopt(number);
+        after.adopt(number);
+        assert_eq!(after.acquire([1; 128]), Some(number));
+        let other = after.acquire([2; 128]).unwrap();
+        assert_ne!(other, number);
+        for _ in 0..3 {
+            after.release(number);
+        }
+        assert_eq!(after.capacity(), 3);
+        assert_eq!(after.read(9), None);
     }
 }

@@ -1,9 +1,12 @@
 //! The handle of the data plane: start, install, change, remove, read.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
 use aya::util::nr_cpus;
@@ -13,19 +16,20 @@ use tokio::task::JoinHandle;
 
 use crate::LoadError;
 use crate::af_xdp::{self, PuntPath, Punts};
-use crate::attach::{AttachedInterface, ModeChoice};
+use crate::attach::{AttachedInterface, Attachments, ModeChoice};
 use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
 use crate::error::{RouteError, StartError};
 use crate::event::Event;
-use crate::interfaces::{Devices, Interfaces};
-use crate::kernel::Kernel;
-use crate::leg::LegId;
+use crate::interfaces::{self, Devices, Interfaces};
+use crate::kernel::{Capacity, Kernel};
+use crate::leg::{LegId, LegSpec};
 use crate::leg_table::LegTable;
 use crate::netlink::{Connection, Netlink, Queries};
 use crate::next_hops::NextHops;
 use crate::ours::Ours;
 use crate::payload_maps::PayloadMaps;
+use crate::pins::Pins;
 use crate::routes::Routes;
 use crate::shared::Shared;
 use crate::state::{LegRecords, State};
@@ -50,12 +54,22 @@ pub struct Options {
     /// Ports of our addresses that are for media only: what comes to one that no leg has is dropped, counted as
     /// `orphan` and reported, unless a socket has the port. Other ports are the network stack's.
     pub ports: Vec<RangeInclusive<u16>>,
+    /// Folder on a BPF file system for what outlives the process, such as `/sys/fs/bpf/culvert/default`: media runs on
+    /// when the process is killed, left ([`Relay::leave`]) or replaced, and the next one with the same folder goes on
+    /// with its legs. `None`: media ends with the process.
+    pub state: Option<PathBuf>,
 }
 
 impl Default for Options {
-    /// No interface, which is refused; [`DEFAULT_LEGS`], and no ports that are for media only.
+    /// No interface, which is refused; [`DEFAULT_LEGS`], and no ports that are for media only, no state.
     fn default() -> Self {
-        Self { interfaces: Vec::new(), mode: ModeChoice::Auto, legs: DEFAULT_LEGS, ports: Vec::new() }
+        Self {
+            interfaces: Vec::new(),
+            mode: ModeChoice::Auto,
+            legs: DEFAULT_LEGS,
+            ports: Vec::new(),
+            state: None,
+        }
     }
 }
 
@@ -89,19 +103,26 @@ struct Tasks {
     _connection: Connection,
 }
 
-impl Drop for Tasks {
-    fn drop(&mut self) {
+impl Tasks {
+    fn end(&self) {
         for task in &self.tasks {
             task.abort();
         }
     }
 }
 
-/// The running data plane. A cheap handle: clones share it, and with the last one the program is detached.
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The running data plane. A cheap handle: clones share it. With the last one the program is detached, unless it is
+/// pinned in a state folder ([`Options::state`]).
 #[derive(Clone)]
 pub struct Relay {
     pub(crate) shared: Arc<Shared>,
-    _tasks: Arc<Tasks>,
+    tasks: Arc<Tasks>,
 }
 
 impl Relay {
@@ -112,7 +133,10 @@ impl Relay {
     /// See [`StartError`]; nothing stays attached then.
     pub async fn start(options: &Options) -> Result<Self, StartError> {
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).ok_or(StartError::Cpus)?;
-        let kernel = Kernel::load(options.legs, cpus)?;
+        let wanted = Capacity::new(options.legs, cpus);
+        let pins = options.state.as_ref().map(|state| Pins::open(state, wanted)).transpose()?;
+        let capacity = pins.as_ref().map_or(wanted, Pins::capacity);
+        let kernel = Kernel::load(capacity, pins.as_ref().map(Pins::maps).as_deref())?;
         let Kernel {
             program,
             next_hops,
@@ -150,6 +174,7 @@ impl Relay {
             retags: kernel.retags,
             police: kernel.police,
             quality: kernel.quality,
+            ledger: kernel.ledger,
         };
         let payload_maps = PayloadMaps::new(kernel.payload_maps);
         // Changes that happen while the lists below are read are reported again: no gap.
@@ -160,12 +185,23 @@ impl Relay {
         ours.set_addresses(&netlink.addresses().await.map_err(StartError::Netlink)?);
 
         let queries = Queries::open().map_err(StartError::Netlink)?;
-        let devices = Devices { map: devices, slots: device_slots, drops: device_drops };
-        let interfaces = Interfaces::attach(program, devices, &options.interfaces, options.mode, &links)?;
-        punts.run(&interfaces.slots());
-        let mut hops = NextHops::new(next_hops, interfaces.slots());
-        hops.read_anew(links, &neighbours);
-        let state = State::new(table, records, counters, hops, payload_maps);
+        let mut devices = Devices { map: devices, slots: device_slots, drops: device_drops };
+        let indexes = interfaces::find(&options.interfaces, &links)?;
+        let slots = devices
+            .assign(&indexes)
+            .map_err(|error| StartError::Device(options.interfaces.join(", "), error))?;
+        let mut hops = NextHops::new(next_hops, slots.clone()).remembering(kernel.neighbours);
+        hops.read_anew(links.clone(), &neighbours);
+        let mut state = State::new(table, records, counters, hops, payload_maps);
+        let adopted = state.adopt(Instant::now()).into_iter().collect();
+        // Everything is in place: from here on packets are this program's.
+        let attachments = Attachments::open(pins.as_ref().map(Pins::links)).map_err(StartError::Links)?;
+        let (names, mode) = (&options.interfaces, options.mode);
+        let interfaces = Interfaces::attach(program, attachments, devices, names, mode, &links, &slots)?;
+        punts.run(&slots);
+        if let Some(pins) = &pins {
+            pins.complete();
+        }
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             interfaces: Mutex::new(interfaces),
@@ -178,11 +214,53 @@ impl Relay {
             resolved: Notify::new(),
             reroute: Notify::new(),
             taps: Taps::new(tapped),
+            pins: Mutex::new(pins),
+            adopted,
+            closed: AtomicBool::new(false),
         });
         let mut tasks = watch::start(&shared, changes, events).map_err(StartError::Netlink)?;
         tasks.push(tap::start(&shared, taps).map_err(StartError::Netlink)?);
         tasks.push(watch::workers(&shared, events_of_punts));
-        Ok(Self { shared, _tasks: Arc::new(Tasks { tasks, _connection: connection }) })
+        Ok(Self { shared, tasks: Arc::new(Tasks { tasks, _connection: connection }) })
+    }
+
+    /// Lets media run on without this process, as a crash would, and frees the state folder for the next one. Every
+    /// handle is useless from then on. Without a state folder this is [`Relay::stop`].
+    pub fn leave(&self) {
+        if self.shared.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.end_tasks();
+        if self.shared.pins().take().is_none() {
+            self.shared.interfaces().detach();
+        }
+    }
+
+    /// Ends all media: the program is detached and nothing stays behind. Every handle is useless from then on. Where
+    /// nothing is pinned, dropping the last handle does the same.
+    ///
+    /// # Errors
+    /// The state folder cannot be emptied. The program is detached all the same.
+    pub fn stop(&self) -> std::io::Result<()> {
+        if self.shared.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.end_tasks();
+        self.shared.interfaces().detach();
+        self.shared.pins().take().map_or(Ok(()), Pins::remove)
+    }
+
+    /// The legs that a process before this one installed and that still are, with what was asked for.
+    pub fn adopted(&self) -> Vec<(LegId, LegSpec)> {
+        let mut legs = self.legs();
+        legs.retain(|(leg, _)| self.shared.adopted.contains(leg));
+        legs
+    }
+
+    /// Ends everything that works beside the callers.
+    fn end_tasks(&self) {
+        self.tasks.end();
+        self.shared.punts().run(&HashMap::new());
     }
 
     /// The interfaces that were asked for, as they are now, and in which mode the program runs on them.

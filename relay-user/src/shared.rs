@@ -1,5 +1,7 @@
 //! What the handles and the tasks of the data plane share.
 
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{MapData, PerCpuArray};
@@ -8,8 +10,10 @@ use tokio::sync::{Notify, broadcast};
 use crate::af_xdp::Punts;
 use crate::event::Event;
 use crate::interfaces::Interfaces;
+use crate::leg::LegId;
 use crate::netlink::Netlink;
 use crate::ours::Ours;
+use crate::pins::Pins;
 use crate::routes::Routes;
 use crate::state::State;
 use crate::tap::Taps;
@@ -29,6 +33,12 @@ pub(crate) struct Shared {
     pub(crate) taps: Taps,
     /// Rings when a leg was given a next hop that may be out of date.
     pub(crate) reroute: Notify,
+    /// What outlives the process; `None` without a state folder.
+    pub(crate) pins: Mutex<Option<Pins>>,
+    /// Legs that a predecessor installed.
+    pub(crate) adopted: HashSet<LegId>,
+    /// The data plane was left or stopped.
+    pub(crate) closed: AtomicBool,
 }
 
 /// A panic elsewhere cannot leave what a lock guards half-written: every change is a single call.
@@ -40,6 +50,11 @@ impl Shared {
     /// What is installed.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// What outlives the process.
+    pub(crate) fn pins(&self) -> MutexGuard<'_, Option<Pins>> {
+        lock(&self.pins)
     }
 
     /// The program, and where it runs.

@@ -68,7 +68,6 @@ impl Slots {
     }
 
     /// Takes one slot that is known to be used already: by a leg that was there before this process.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the table of a relay that starts is empty"))]
     pub(crate) fn adopt(&mut self, slot: u32, home: Home) -> bool {
         let (number, bit) = (slot / SLAB, 1_u64 << (slot % SLAB));
         let Some(slab) = self.slabs.get_mut(number as usize).filter(|slab| slab.free & bit != 0) else {

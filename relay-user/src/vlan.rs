@@ -55,6 +55,16 @@ impl Tag {
         };
         Be32::new(protocol << 16 | (self.priority as u32) << 13 | self.id as u32)
     }
+
+    /// From [`Tag::wire`] in host order; `None` for zero, or what is no tag.
+    const fn from_word(word: u32) -> Option<Self> {
+        let kind = match word >> 16 {
+            0x8100 => TagKind::Customer,
+            0x88a8 => TagKind::Service,
+            _ => return None,
+        };
+        Some(Self { kind, id: (word & 0xfff) as u16, priority: (word >> 13 & 7) as u8 })
+    }
 }
 
 /// The tags of a frame: none, one, or two (QinQ). The default is none.
@@ -86,6 +96,11 @@ impl Tags {
     /// The tags in the order of the wire.
     pub fn iter(self) -> impl Iterator<Item = Tag> {
         self.outer.into_iter().chain(self.inner)
+    }
+
+    /// From [`Tags::wire`] in host order.
+    pub(crate) fn from_words([outer, inner]: [u32; 2]) -> Self {
+        Self { outer: Tag::from_word(outer), inner: Tag::from_word(inner) }
     }
 
     /// As the kernel's next-hop record holds them, in the order of the wire: outer, inner; each protocol identifier,

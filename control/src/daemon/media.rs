@@ -219,6 +219,7 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
         },
         legs: relay.legs,
         ports: vec![relay.ports.first..=relay.ports.last],
+        state: None,
     };
     let attached = Relay::start(&options).await?;
     for interface in attached.interfaces() {

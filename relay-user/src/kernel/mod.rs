@@ -1,18 +1,22 @@
 //! The kernel half, loaded: its program and its maps, each in the form in which the rest of this crate uses it.
 
+pub(crate) mod bpf;
 mod btf;
+mod maps;
 mod object;
 mod shared_array;
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, XskMap};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use relay_common::address::Ipv6;
 use relay_common::device::DeviceOffsets;
+use relay_common::ledger::{Ledger, NeighbourRecord};
 use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
-use relay_common::limits::{BUCKETS_PER_RECORD, leg_buckets};
+use relay_common::limits::BUCKETS_PER_RECORD;
 use relay_common::next_hop::NextHop;
 use relay_common::police::Police;
 use relay_common::quality::Quality;
@@ -23,6 +27,7 @@ use relay_common::user_traffic::UserTraffic;
 use crate::device_counters::{self, DeviceDrops};
 
 pub(crate) use btf::Btf;
+pub(crate) use maps::{Capacity, KEPT, Owner};
 pub(crate) use shared_array::SharedArray;
 
 /// Why the kernel half could not be loaded.
@@ -49,6 +54,29 @@ pub enum LoadError {
         /// What was found.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A pinned map cannot be opened, or a map cannot be pinned.
+    #[error("{}: the pinned map cannot be opened, or made: {source}", path.display())]
+    Pin {
+        /// The pin.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A pinned map is not what this version made.
+    #[error(
+        "{}: found {found}; expected {expected}: something else was put there; end the media that it belongs to by \
+         removing the folder, `rm -r {}`",
+        path.display(),
+        path.parent().unwrap_or(path).display()
+    )]
+    Shape {
+        /// The pin.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: String,
     },
 }
 
@@ -90,27 +118,32 @@ pub(crate) struct Kernel {
     pub(crate) tapped: HashMap<MapData, u32, Tapped>,
     pub(crate) port_ranges: SharedArray<u64>,
     pub(crate) local_addresses: HashMap<MapData, Ipv6, u32>,
+    pub(crate) ledger: SharedArray<Ledger>,
+    pub(crate) neighbours: SharedArray<NeighbourRecord>,
 }
 
 impl Kernel {
-    /// Loads the program with room for `legs` legs on each of `cpus` CPUs, and attaches it nowhere.
-    pub(crate) fn load(legs: u32, cpus: u32) -> Result<Self, LoadError> {
-        // Index 0 means "none".
-        let slots = legs.saturating_add(1);
+    /// Loads the program with room for so many legs, and attaches it nowhere. With a folder, its maps are those that
+    /// are pinned there; those that are not yet, are made and pinned.
+    pub(crate) fn load(capacity: Capacity, folder: Option<&Path>) -> Result<Self, LoadError> {
         let offsets = device_counters::offsets();
-        let buckets = leg_buckets(legs);
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries("LEGS", slots)
-            .map_max_entries("ADMISSIONS", slots)
-            .map_max_entries("TRAFFIC", slots.saturating_mul(cpus))
-            .map_max_entries("LEG_DROPS", slots)
-            .map_max_entries("USER_TRAFFIC", slots)
-            .map_max_entries("ADDRESSES6", slots)
-            .map_max_entries("RETAGS", slots)
-            .map_max_entries("POLICE", slots)
-            .map_max_entries("QUALITY", slots.saturating_mul(cpus))
-            .map_max_entries("LEG_BUCKETS", buckets / BUCKETS_PER_RECORD)
-            .override_global("LEG_SLOTS", &slots, true)
+        let buckets = capacity.buckets();
+        let mut loader = EbpfLoader::new();
+        for map in KEPT.iter().filter(|map| map.owner == Owner::Program) {
+            loader.map_max_entries(map.name, map.entries(capacity));
+            if let Some(folder) = folder {
+                // aya takes a pinned map as it is: look at it first.
+                map.open(folder, capacity)?;
+                loader.map_pin_path(map.name, folder.join(map.name));
+            }
+        }
+        let of_user = |name| -> Result<MapData, LoadError> {
+            let mismatch = || LoadError::Mismatch { kind: "map", name, source: None };
+            KEPT.iter().find(|map| map.name == name).ok_or_else(mismatch)?.of_user(folder, capacity)
+        };
+        let (ledger, neighbours) = (of_user("LEDGER")?, of_user("NEIGHBOURS")?);
+        let mut ebpf = loader
+            .override_global("LEG_SLOTS", &capacity.slots, true)
             .override_global("BUCKET_MASK", &(buckets - 1), true)
             .override_global("DEVICE_OFFSETS", offsets.as_ref().unwrap_or(&DeviceOffsets::default()), true)
             .load(object::bytes())
@@ -152,6 +185,8 @@ impl Kernel {
             tapped: map(&mut ebpf, "TAPPED")?,
             port_ranges: shared(&mut ebpf, "PORT_RANGES")?,
             local_addresses: map(&mut ebpf, "LOCAL_ADDRESSES")?,
+            ledger: shared_memory("LEDGER", &ledger)?,
+            neighbours: shared_memory("NEIGHBOURS", &neighbours)?,
             program: Program(ebpf),
         })
     }
@@ -180,11 +215,16 @@ where
 
 /// Takes an array map out of the object and shares its memory.
 fn shared<T: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<SharedArray<T>, LoadError> {
-    let mismatch = |source| LoadError::Mismatch { kind: "map", name, source };
     match ebpf.take_map(name) {
-        Some(Map::Array(data)) => SharedArray::map(&data).map_err(|error| mismatch(Some(error.into()))),
-        _ => Err(mismatch(None)),
+        Some(Map::Array(data)) => shared_memory(name, &data),
+        _ => Err(LoadError::Mismatch { kind: "map", name, source: None }),
     }
+}
+
+/// Shares the memory of an array map.
+fn shared_memory<T: Pod>(name: &'static str, map: &MapData) -> Result<SharedArray<T>, LoadError> {
+    let mismatch = |error: io::Error| LoadError::Mismatch { kind: "map", name, source: Some(error.into()) };
+    SharedArray::map(map).map_err(mismatch)
 }
 
 fn refused(error: EbpfError) -> LoadError {

@@ -6,9 +6,12 @@ use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
+use relay_common::byte_order::Be32;
+use relay_common::ledger::NeighbourRecord;
 use relay_common::next_hop::{NO_DEVICE, NO_ROUTE, NextHop, RESOLVED};
 
 use crate::kernel::SharedArray;
+use crate::ledger;
 use crate::netlink::{Link, Neighbour, NeighbourState};
 use crate::vlan::{Tag, Tags};
 
@@ -80,6 +83,8 @@ pub(crate) struct NextHops {
     devices: HashMap<u32, u32>,
     links: HashMap<u32, Link>,
     neighbours: HashMap<NeighbourKey, NeighbourState>,
+    /// What a successor needs to go on with the table.
+    remembered: Option<SharedArray<NeighbourRecord>>,
 }
 
 impl NextHops {
@@ -96,7 +101,60 @@ impl NextHops {
             devices,
             links: HashMap::new(),
             neighbours: HashMap::new(),
+            remembered: None,
         }
+    }
+
+    /// The same, written down for a successor.
+    pub(crate) fn remembering(self, neighbours: SharedArray<NeighbourRecord>) -> Self {
+        Self { remembered: Some(neighbours), ..self }
+    }
+
+    /// Takes over what a predecessor left in the table: `users` says how many legs use each next hop. Links and
+    /// neighbours must be known already. Returns the next hops that cannot be used any more.
+    pub(crate) fn adopt(&mut self, users: &HashMap<u32, usize>) -> HashSet<u32> {
+        let mut lost = HashSet::new();
+        for (index, users) in users.iter().filter(|(index, _)| **index != NOWHERE) {
+            let Some(via) = self.recall(*index) else {
+                lost.insert(*index);
+                continue;
+            };
+            let record = self.shared.read(*index);
+            if record.state & RESOLVED != 0 {
+                // Until it is confirmed: better than to drop what worked until now.
+                let known = NeighbourState::Known(record.destination_mac());
+                self.neighbours.entry(via.neighbour()).or_insert(known);
+            }
+            self.indexes.insert(via, *index);
+            self.entries.insert(*index, Entry { via, users: *users });
+            self.by_neighbour.entry(via.neighbour()).or_default().push(*index);
+            self.store(*index, via);
+        }
+        self.never_used = self.entries.keys().max().map_or(NOWHERE, |last| *last) + 1;
+        self.free =
+            (NOWHERE + 1..self.never_used).filter(|index| !self.entries.contains_key(index)).collect();
+        lost
+    }
+
+    /// Which way a next hop of a predecessor stands for, if that is still there.
+    fn recall(&self, index: u32) -> Option<Via> {
+        let remembered = self.remembered.as_ref().filter(|array| index < array.length())?;
+        let NeighbourRecord { address, interface, tags, .. } = remembered.read(index);
+        let via = Via { interface, address: ledger::address(address), tags: Tags::from_words(tags) };
+        let is_there = matches!(self.egress(&via), Ok(_) | Err(NextHopError::Down { .. }));
+        (is_there && !self.indexes.contains_key(&via)).then_some(via)
+    }
+
+    /// Writes down which way a next hop stands for; `None`: for none.
+    fn remember(&self, index: u32, via: Option<Via>) {
+        let Some(remembered) = &self.remembered else { return };
+        let record = via.map(|via| NeighbourRecord {
+            address: ledger::octets(via.address),
+            interface: via.interface,
+            tags: via.tags.wire().map(Be32::get),
+            ..NeighbourRecord::default()
+        });
+        remembered.write(index, record.unwrap_or_default());
     }
 
     /// How many next hops there may be.
@@ -123,6 +181,7 @@ impl NextHops {
         };
         self.indexes.insert(via, index);
         self.entries.insert(index, Entry { via, users: 1 });
+        self.remember(index, Some(via));
         self.by_neighbour.entry(via.neighbour()).or_default().push(index);
         self.store(index, via);
         Ok(index)
@@ -147,6 +206,7 @@ impl NextHops {
             }
         }
         self.set_state(index, 0);
+        self.remember(index, None);
         self.free.push(index);
     }
 

@@ -47,6 +47,7 @@ impl State {
         for feeder in leg.ingress.clone() {
             self.store_exit(feeder);
         }
+        self.remember(id);
         if let Some(old) = old {
             self.next_hops.release(old);
         }
@@ -186,6 +187,10 @@ impl State {
             if let Some(at) = sender.ingress.iter().position(|other| *other == id) {
                 sender.ingress.swap_remove(at);
             }
+        }
+        self.remember(id);
+        if let Some(sender) = egress {
+            self.remember(sender);
         }
     }
 }

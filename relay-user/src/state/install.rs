@@ -7,6 +7,7 @@ use relay_common::leg::{Leg, Source};
 
 use crate::counters::Sent;
 use crate::error::InstallError;
+use crate::ledger::boot_time;
 use crate::leg::{LegId, LegSpec, Sharing};
 use crate::leg_table::TableError;
 use crate::quality::Meter;
@@ -58,6 +59,7 @@ impl State {
                 ingress: Vec::new(),
                 sent_before: Sent::default(),
                 activity: Activity::new(now, record::told_source(&spec)),
+                created: boot_time(),
                 meter: None,
                 spec,
             };
@@ -169,6 +171,8 @@ impl State {
         if let Some(leg) = self.leg(id).filter(|leg| leg.spec.shared == Sharing::Port) {
             self.shared_ports.installed(leg.spec.local, id);
         }
+        // First: what a packet can find, a successor must know.
+        self.remember(id);
         self.table.publish(id.slot, kernel_leg, admission);
     }
 
@@ -222,11 +226,13 @@ impl State {
         let Some(leg) = self.leg_mut(id) else { return };
         let ingress = std::mem::take(&mut leg.ingress);
         let (hop, payload_map) = (leg.hop, leg.payload_map);
+        self.erase(id.slot);
         for feeder in ingress {
             if let Some(feeder) = self.leg_mut(feeder) {
                 feeder.egress = None;
             }
             self.store_exit(feeder);
+            self.remember(feeder);
         }
         if let Some(hop) = hop {
             self.next_hops.release(hop);
@@ -240,7 +246,7 @@ impl State {
 }
 
 impl Activity {
-    fn new(now: Instant, source: Source) -> Self {
+    pub(super) fn new(now: Instant, source: Source) -> Self {
         Self { admitted: 0, since: now, path: Path::default(), by_path: [0; 3], source, source_changes: 0 }
     }
 }

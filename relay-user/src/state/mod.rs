@@ -1,5 +1,6 @@
 //! What is installed, and its picture in the kernel's maps. Every change is made here, under one lock: one writer.
 
+mod adopt;
 mod egress;
 mod install;
 mod record;
@@ -16,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use relay_common::address::Ipv6;
+use relay_common::ledger::Ledger;
 use relay_common::leg::{Addresses6, Leg, Source};
 use relay_common::police::Police;
 use relay_common::quality::Quality;
@@ -57,6 +59,8 @@ pub(crate) struct Installed {
     /// What left here and came from legs that lead elsewhere now.
     sent_before: Sent,
     activity: Activity,
+    /// When it was installed, nanoseconds of CLOCK_BOOTTIME.
+    created: u64,
     /// What the CPUs measured, put together; only for legs that measure.
     meter: Option<Box<Meter>>,
 }
@@ -82,6 +86,8 @@ pub(crate) struct LegRecords {
     pub(crate) police: SharedArray<Police>,
     /// At `traffic_index`: a stretch for each CPU.
     pub(crate) quality: SharedArray<Quality>,
+    /// What a successor must know.
+    pub(crate) ledger: SharedArray<Ledger>,
 }
 
 impl LegRecords {

@@ -35,10 +35,15 @@ impl State {
         let counters = self.counters.of(id.slot);
         let (cpus, slot) = (self.counters.cpus(), id.slot);
         let leg = self.installed.get_mut(slot as usize)?.as_deref_mut().filter(|leg| leg.id == id)?;
+        let changes = leg.activity.source_changes;
         leg.activity.update(&counters, source, now);
+        let changed = leg.activity.source_changes != changes;
         if let Some(meter) = &mut leg.meter {
             let record = |cpu| self.records.quality.read_settled(self.counters.index(cpu, slot));
             meter.sample((0..cpus).map(record));
+        }
+        if changed {
+            self.remember(id);
         }
         Some(source)
     }

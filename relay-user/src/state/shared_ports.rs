@@ -35,6 +35,14 @@ impl SharedPorts {
         Ok(())
     }
 
+    /// Takes over a port that a predecessor opened, with its number. Says whether that was free.
+    pub(super) fn adopt(&mut self, local: SocketAddr, number: u16, id: LegId) -> bool {
+        let Some(at) = self.free.iter().rposition(|free| *free == number) else { return false };
+        self.free.swap_remove(at);
+        self.open.insert(local, (number, Some(id)));
+        true
+    }
+
     /// The number of an open port.
     pub(super) fn number(&self, local: SocketAddr) -> Option<u16> {
         self.open.get(&local).map(|(number, _)| *number)

@@ -30,6 +30,7 @@ impl State {
             return;
         };
         leg.spec.remote = remote;
+        self.remember(id);
         let Some(leg) = self.leg(id) else { return };
         let (told, admission) =
             (record::told_source(&leg.spec), record::admission(&leg.spec, leg.egress.is_some()));

@@ -116,6 +116,8 @@ impl State {
             self.start_measuring(ingress);
         }
         self.store_exit(ingress);
+        self.remember(ingress);
+        self.remember(egress);
         Ok(taken)
     }
 

@@ -1,0 +1,73 @@
+//! A data plane with a state folder, driven by lines on standard input: for trying what happens to media when its process
+//! is killed, leaves or is replaced.
+//!
+//! ```text
+//! hold STATE LEGS INTERFACE...      prints `ready N` when it runs: N legs were adopted
+//! call LOCAL REMOTE LOCAL REMOTE    two legs and a stream each way; prints `called`
+//! legs                              one line for each leg, by its local address, then `end`
+//! leave                             lets media run on, and ends
+//! stop                              ends media, and ends
+//! ```
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use relay_user::{LegId, LegSpec, Options, Plan, Relay, StreamSpec};
+
+/// Whose legs these are.
+const OWNER: u64 = 7;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = "usage: hold STATE LEGS INTERFACE...";
+    let state = Some(PathBuf::from(arguments.next().ok_or(usage)?));
+    let legs = arguments.next().ok_or(usage)?.parse()?;
+    let relay =
+        Relay::start(&Options { interfaces: arguments.collect(), legs, state, ..Options::default() }).await?;
+    println!("ready {}", relay.adopted().len());
+    let (sender, mut lines) = tokio::sync::mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(line) = lines.recv().await {
+        match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["call", addresses @ ..] => {
+                let addresses: Vec<SocketAddr> =
+                    addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
+                let leg = |pair: &[SocketAddr]| LegSpec::new(pair[0]).remote(pair[1]).owner(OWNER);
+                let streams =
+                    vec![StreamSpec { ingress: 0, egress: 1 }, StreamSpec { ingress: 1, egress: 0 }];
+                relay.install(&Plan { legs: addresses.chunks_exact(2).map(leg).collect(), streams }).await?;
+                println!("called");
+            }
+            ["legs"] => {
+                let adopted: Vec<LegId> = relay.adopted().into_iter().map(|(leg, _)| leg).collect();
+                let mut legs = relay.legs();
+                legs.sort_unstable_by_key(|(_, spec)| spec.local);
+                for (leg, LegSpec { local, owner, .. }) in legs {
+                    let counted = relay.statistics(leg).unwrap_or_default();
+                    let dropped: u64 = counted.dropped.iter().map(|(_, count)| count).sum();
+                    let (received, forwarded, sent) = (counted.received, counted.forwarded, counted.sent);
+                    let adopted = adopted.contains(&leg);
+                    println!(
+                        "{local} {owner} received {received} forwarded {forwarded} sent {sent} dropped {dropped} adopted {adopted}"
+                    );
+                }
+                println!("end");
+            }
+            ["leave"] => {
+                relay.leave();
+                return Ok(());
+            }
+            ["stop"] => return Ok(relay.stop()?),
+            _ => return Err(format!("what is `{line}`?").into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! What outlives the process: maps and links pinned in the BPF file system, so that media runs on when the process is
+//! restarted, killed or replaced by another version.
+//!
+//! ```text
+//! STATE/v1/HEADER    which layout, how many legs, how far it is made
+//! STATE/v1/maps/     every map of `kernel::KEPT`
+//! STATE/v1/links/    one link for each interface: its index and the XDP mode
+//! ```
+
+mod bpffs;
+mod header;
+mod lock;
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use relay_common::layout::LAYOUT;
+
+use crate::kernel::{Capacity, bpf};
+use header::{Header, Phase};
+use lock::Lock;
+
+/// Why the state that outlives the process cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The path is relative.
+    #[error("the state folder `{}` is not absolute; name one such as /sys/fs/bpf/culvert/default", .0.display())]
+    Relative(PathBuf),
+    /// The path is somewhere else.
+    #[error(
+        "the state folder `{}` is not on a BPF file system, where maps and links can outlive a process: name one below \
+         /sys/fs/bpf, or mount one there with `mount -t bpf bpf FOLDER`",
+        .0.display()
+    )]
+    NotBpffs(PathBuf),
+    /// The BPF file system is missing and cannot be mounted.
+    #[error(
+        "there is no BPF file system for the state folder `{}`, and mounting one failed: {source}; run \
+         `mount -t bpf bpf /sys/fs/bpf` as root, or do without state, so that media ends with the process",
+        folder.display()
+    )]
+    Mount {
+        /// The state folder.
+        folder: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The system refuses.
+    #[error("{}: {source}; the state folder must belong to the user that Culvert runs as", path.display())]
+    Refused {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process uses the folder.
+    #[error(
+        "the state folder `{}` is in use by {holder}: two instances need two folders and different interfaces; stop the \
+         other one, or name another folder",
+        folder.display()
+    )]
+    InUse {
+        /// The state folder.
+        folder: PathBuf,
+        /// Who uses it.
+        holder: String,
+    },
+    /// A newer version left it.
+    #[error(
+        "`{}` was left by a newer Culvert: its layout is {found}, and this version knows layouts up to {LAYOUT}; start \
+         the newer version, or end the media that still runs with `rm -r {}`",
+        folder.display(),
+        folder.display()
+    )]
+    Newer {
+        /// The folder of that version.
+        folder: PathBuf,
+        /// Its layout.
+        found: u32,
+    },
+    /// Another build with the same layout number left it.
+    #[error(
+        "`{}` was left by a build of Culvert whose records differ from this one's: start that build, or end the media that \
+         still runs with `rm -r {}`",
+        folder.display(),
+        folder.display()
+    )]
+    Foreign {
+        /// The folder of that build.
+        folder: PathBuf,
+    },
+    /// The interfaces are in another network namespace.
+    #[error(
+        "`{}` belongs to an instance in another network namespace, whose interfaces still run its program; name another \
+         state folder, or end that media with `rm -r {}`",
+        folder.display(),
+        folder.display()
+    )]
+    OtherNetwork {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+/// The folder of pins that this process owns.
+pub(crate) struct Pins {
+    state: PathBuf,
+    folder: PathBuf,
+    header: Header,
+    capacity: Capacity,
+    _lock: Lock,
+}
+
+impl Pins {
+    /// Takes the state folder: what a predecessor left there is kept, what it left half-made is removed.
+    ///
+    /// # Errors
+    /// See [`StateError`]; nothing has changed then.
+    pub(crate) fn open(state: &Path, wanted: Capacity) -> Result<Self, StateError> {
+        bpffs::prepare(state)?;
+        let lock = Lock::take(state)?;
+        let refused = |source| StateError::Refused { path: state.to_owned(), source };
+        let network = network_namespace().map_err(refused)?;
+        let folder = state.join(format!("v{LAYOUT}"));
+        refuse_newer(state)?;
+        if let Some(header) = Header::open(&folder).filter(|header| header.phase() == Phase::Complete) {
+            if header.network() == network {
+                if !header.is_ours() {
+                    return Err(StateError::Foreign { folder });
+                }
+                let found = header.capacity();
+                return Ok(Self { state: state.to_owned(), folder, header, capacity: found, _lock: lock });
+            }
+            if has_living_link(&folder) {
+                return Err(StateError::OtherNetwork { folder });
+            }
+            // The namespace is gone, and with it everything that the folder was for.
+        }
+        remove(&folder).map_err(refused)?;
+        for part in [folder.clone(), folder.join("maps"), folder.join("links")] {
+            fs::create_dir(&part).map_err(|source| StateError::Refused { path: part, source })?;
+        }
+        let header = Header::create(&folder, wanted, network)?;
+        Ok(Self { state: state.to_owned(), folder, header, capacity: wanted, _lock: lock })
+    }
+
+    /// Where the maps are pinned.
+    pub(crate) fn maps(&self) -> PathBuf {
+        self.folder.join("maps")
+    }
+
+    /// Where the links are pinned.
+    pub(crate) fn links(&self) -> PathBuf {
+        self.folder.join("links")
+    }
+
+    /// How many legs the maps have room for.
+    pub(crate) fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// From here on a successor finds everything in place.
+    pub(crate) fn complete(&self) {
+        self.header.set_phase(Phase::Complete);
+    }
+
+    /// Removes everything that was pinned: what is not held otherwise ends.
+    ///
+    /// # Errors
+    /// The file system refuses; what is left is taken for half-made.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        self.header.set_phase(Phase::Building);
+        self.clear()
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        remove(&self.folder)?;
+        // Not empty if somebody else put something there.
+        let _ = fs::remove_dir(&self.state);
+        Ok(())
+    }
+}
+
+impl Drop for Pins {
+    /// What was not completed leaves nothing behind.
+    fn drop(&mut self) {
+        if self.header.phase() == Phase::Building {
+            // What cannot be removed now, the next process takes for half-made, and removes.
+            let _ = self.clear();
+        }
+    }
+}
+
+/// Refuses what a newer version made and may still use.
+fn refuse_newer(state: &Path) -> Result<(), StateError> {
+    for entry in
+        fs::read_dir(state).map_err(|source| StateError::Refused { path: state.to_owned(), source })?
+    {
+        let Ok(entry) = entry else { continue };
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix('v')?.parse::<u32>().ok());
+        if let Some(found) = number.filter(|number| *number > LAYOUT) {
+            let folder = entry.path();
+            if Header::open(&folder).is_some_and(|header| header.phase() != Phase::Building) {
+                return Err(StateError::Newer { folder, found });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a program still runs by one of the links in a folder.
+fn has_living_link(folder: &Path) -> bool {
+    let links = fs::read_dir(folder.join("links")).into_iter().flatten().flatten();
+    links
+        .filter_map(|link| bpf::open(&link.path()).ok())
+        .any(|link| bpf::link_interface(link.as_fd()).is_ok_and(|interface| interface != 0))
+}
+
+/// Removes a folder of pins, the links first, so that no program runs on maps that are half gone.
+fn remove(folder: &Path) -> io::Result<()> {
+    for link in fs::read_dir(folder.join("links")).into_iter().flatten().flatten() {
+        if let Ok(link) = bpf::open(&link.path()) {
+            // Its interface may be gone, which detaches it as well.
+            let _ = bpf::detach_link(link.as_fd());
+        }
+    }
+    for part in [folder.join("links"), folder.to_owned()] {
+        match fs::remove_dir_all(part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Names the network namespace of the calling thread, never reused.
+fn network_namespace() -> io::Result<u64> {
+    use std::os::fd::AsRawFd;
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut cookie = 0_u64;
+    let mut length: libc::socklen_t = 8;
+    // SAFETY: an open descriptor, and a buffer of the length that is named; both live through the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Of asm-generic/socket.h, since Linux 5.14.
+const SO_NETNS_COOKIE: libc::c_int = 71;
