@@ -93,9 +93,13 @@ fn apply(shared: &Shared, change: Change) -> bool {
             shared.state().next_hops.link_gone(index);
             true
         }
-        // One in use that the kernel forgot is asked for again when the tables are looked over.
         Change::Neighbour(neighbour) => {
-            shared.state().next_hops.neighbour_changed(&neighbour);
+            let lost = shared.state().next_hops.neighbour_changed(&neighbour);
+            // The kernel does not see that media uses it, and forgot it. One that does not answer is asked for again
+            // when the tables are looked over.
+            if lost {
+                shared.routes().look_for(&[(neighbour.interface, neighbour.address)]);
+            }
             false
         }
         Change::Routes | Change::Lost => true,

@@ -1,7 +1,7 @@
 //! How destinations become next hops: the kernel's routes are asked for all at once, the neighbours waited for
 //! together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -34,6 +34,25 @@ impl Held<'_> {
         }
     }
 
+    /// Acquires next hops for groups of targets that have these ways.
+    fn acquire<'g>(
+        &mut self,
+        ways: Vec<Result<Via, RouteError>>,
+        groups: &mut impl Iterator<Item = &'g [(Target, usize)]>,
+    ) -> Result<(), InstallError> {
+        let mut state = self.shared.state();
+        for (way, group) in ways.into_iter().zip(groups) {
+            let way = way?;
+            for (target, at) in group {
+                let hop = acquire(&mut state.next_hops, way, target.remote.ip())?;
+                if let Some(place) = self.hops.get_mut(*at) {
+                    *place = Some(hop);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The next hops, in the order of the targets.
     pub(crate) fn hops(&self) -> &[Option<u32>] {
         &self.hops
@@ -59,24 +78,21 @@ impl Shared {
     pub(crate) async fn next_hops(&self, targets: &[Option<Target>]) -> Result<Held<'_>, InstallError> {
         let mut held =
             Held { shared: self, hops: vec![None; targets.len()], generation: self.routes().generation() };
-        let mut vias = HashMap::new();
-        let distinct: HashSet<Target> = targets.iter().flatten().map(Target::without_ports).collect();
-        let distinct: Vec<Target> = distinct.into_iter().collect();
-        for (number, some) in distinct.chunks(AT_ONCE).enumerate() {
-            if number > 0 {
-                tokio::task::yield_now().await;
-            }
-            for (target, way) in some.iter().zip(self.routes().ways(some)) {
-                vias.insert(*target, way?);
-            }
-        }
-        for (hops, targets) in held.hops.chunks_mut(AT_ONCE).zip(targets.chunks(AT_ONCE)) {
-            let mut state = self.state();
-            for (hop, target) in hops.iter_mut().zip(targets) {
-                let Some(target) = target else { continue };
-                let Some(via) = vias.get(&target.without_ports()) else { continue };
-                *hop = Some(acquire(&mut state.next_hops, *via, target.remote.ip())?);
-            }
+        // Targets with the same way are one after the other, so that the kernel is asked once for each way.
+        let wanted = targets
+            .iter()
+            .enumerate()
+            .filter_map(|(at, target)| Some((target.as_ref()?.without_ports(), at)));
+        let mut wanted: Vec<(Target, usize)> = wanted.collect();
+        wanted.sort_unstable();
+        let distinct: Vec<Target> =
+            wanted.chunk_by(same_way).filter_map(|some| Some(some.first()?.0)).collect();
+        let mut groups = wanted.chunk_by(same_way);
+        for some in distinct.chunks(AT_ONCE) {
+            let ways = self.routes().ways(some);
+            held.acquire(ways, &mut groups)?;
+            // Others have their turn.
+            tokio::task::yield_now().await;
         }
         self.wait_for_neighbours(&held).await?;
         Ok(held)
@@ -144,6 +160,10 @@ impl Shared {
         let unresolved = held.hops.iter().flatten().filter(|hop| !state.next_hops.is_resolved(**hop));
         unresolved.filter_map(|hop| Some((*hop, state.next_hops.via(*hop)?.neighbour()))).collect()
     }
+}
+
+fn same_way(one: &(Target, usize), other: &(Target, usize)) -> bool {
+    one.0 == other.0
 }
 
 /// A next hop, for one more user.

@@ -1,6 +1,6 @@
 //! Which way the kernel would send to a destination: asked for many at once, and remembered until routes change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,11 +12,12 @@ use crate::next_hops::Via;
 use crate::plan;
 use crate::vlan::Tags;
 
-/// Answers that are remembered. Beyond it, all are forgotten: strangers may be answered to, and they can be many.
+/// Answers that are remembered, and those of one question more. Beyond it, all are forgotten: strangers may be answered
+/// to, and they can be many.
 const REMEMBERED: usize = 1 << 16;
 
 /// Where something is to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Target {
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
@@ -72,21 +73,21 @@ impl Routes {
 
     /// The ways to these targets, in their order.
     pub(crate) fn ways(&mut self, targets: &[Target]) -> Vec<Result<Via, RouteError>> {
-        let keys = targets.iter().flat_map(|target| [target.own(), target.route()]);
-        let refused = match self.ask(keys) {
-            Ok(refused) => refused,
-            Err(error) => {
-                return targets.iter().map(|target| Err(no_answer(target.remote.ip(), &error))).collect();
-            }
-        };
-        targets.iter().map(|target| self.way(target, &refused)).collect()
+        let keys: Vec<RouteKey> = targets.iter().flat_map(|target| [target.own(), target.route()]).collect();
+        let mut answers = self.answers(&keys).into_iter();
+        let mut ways = Vec::with_capacity(targets.len());
+        for target in targets {
+            let (Some(own), Some(route)) = (answers.next(), answers.next()) else { break };
+            ways.push(way(target, own, route));
+        }
+        ways
     }
 
     /// How a destination is reached, if the kernel chooses our address.
     pub(crate) fn to(&mut self, destination: IpAddr) -> Result<KernelRoute, RouteError> {
-        let key = RouteKey { destination, source: None, scope: 0 };
-        let refused = self.ask([key].into_iter()).map_err(|error| no_answer(destination, &error))?;
-        self.answer(&key, &refused).and_then(|route| usable(destination, route))
+        let answers = self.answers(&[RouteKey { destination, source: None, scope: 0 }]);
+        let none = || Err(io::Error::other("the kernel gave no answer"));
+        usable(destination, answers.into_iter().next().unwrap_or_else(none))
     }
 
     /// Asks the kernel to find, or to confirm, the MAC addresses of neighbours. The answers come as changes.
@@ -97,69 +98,44 @@ impl Routes {
         }
     }
 
-    /// Asks for what is not known. Returns what the kernel has against a route.
-    fn ask(&mut self, keys: impl Iterator<Item = RouteKey>) -> io::Result<HashMap<RouteKey, io::Error>> {
-        let mut unknown: Vec<RouteKey> = Vec::new();
-        let mut asked = HashSet::new();
-        for key in keys {
-            if !self.known.contains_key(&key) && asked.insert(key) {
-                unknown.push(key);
-            }
-        }
-        let mut refused = HashMap::new();
-        if unknown.is_empty() {
-            return Ok(refused);
-        }
-        if self.known.len() + unknown.len() > REMEMBERED {
+    /// What the kernel answers, in the order of the keys; it is asked for what is not known.
+    fn answers(&mut self, keys: &[RouteKey]) -> Vec<io::Result<KernelRoute>> {
+        if self.known.len() > REMEMBERED {
             self.known.clear();
         }
-        let answers = self.queries.routes(&unknown)?;
-        for (key, answer) in unknown.into_iter().zip(answers) {
-            match answer {
-                Ok(route) => {
-                    self.known.insert(key, route);
-                }
-                Err(error) => {
-                    refused.insert(key, error);
-                }
+        let known: Vec<Option<KernelRoute>> = keys.iter().map(|key| self.known.get(key).copied()).collect();
+        let unknown = keys.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let unknown: Vec<RouteKey> = unknown.map(|(key, _)| *key).collect();
+        let mut answers = self.queries.routes(&unknown).into_iter();
+        let mut asked = unknown.into_iter();
+        let mut answer = || {
+            let answer = answers.next().unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()));
+            if let (Some(key), Ok(route)) = (asked.next(), &answer) {
+                self.known.insert(key, *route);
             }
-        }
-        Ok(refused)
-    }
-
-    fn answer(
-        &self,
-        key: &RouteKey,
-        refused: &HashMap<RouteKey, io::Error>,
-    ) -> Result<KernelRoute, RouteError> {
-        if let Some(route) = self.known.get(key) {
-            return Ok(*route);
-        }
-        let source = match refused.get(key).and_then(io::Error::raw_os_error) {
-            Some(number) => io::Error::from_raw_os_error(number),
-            None => io::Error::other("the kernel gave no answer"),
+            answer
         };
-        Err(RouteError::None { destination: key.destination, source })
-    }
-
-    fn way(&self, target: &Target, refused: &HashMap<RouteKey, io::Error>) -> Result<Via, RouteError> {
-        let (own, destination) = (target.own(), target.remote.ip());
-        if self.answer(&own, refused).map_or(true, |route| route.kind != RouteType::Local) {
-            return Err(RouteError::NotOurs { address: own.destination });
-        }
-        let route = self.answer(&target.route(), refused).and_then(|route| usable(destination, route))?;
-        let address = route.gateway.unwrap_or(destination);
-        Ok(Via { interface: route.interface, address, tags: target.tags })
+        known.into_iter().map(|known| known.map_or_else(&mut answer, Ok)).collect()
     }
 }
 
-fn no_answer(destination: IpAddr, error: &io::Error) -> RouteError {
-    let source = io::Error::other(format!("the kernel could not be asked: {error}"));
-    RouteError::None { destination, source }
+/// The way to a target, from the route to our own side, which says whether it is ours, and that to the target.
+fn way(
+    target: &Target,
+    own: io::Result<KernelRoute>,
+    route: io::Result<KernelRoute>,
+) -> Result<Via, RouteError> {
+    let (address, destination) = (target.local.ip(), target.remote.ip());
+    if !own.is_ok_and(|route| route.kind == RouteType::Local) {
+        return Err(RouteError::NotOurs { address });
+    }
+    let route = usable(destination, route)?;
+    Ok(Via { interface: route.interface, address: route.gateway.unwrap_or(destination), tags: target.tags })
 }
 
 /// Whether unicast packets can be sent this way.
-fn usable(destination: IpAddr, route: KernelRoute) -> Result<KernelRoute, RouteError> {
+fn usable(destination: IpAddr, answer: io::Result<KernelRoute>) -> Result<KernelRoute, RouteError> {
+    let route = answer.map_err(|source| RouteError::None { destination, source })?;
     let none = |number| RouteError::None { destination, source: io::Error::from_raw_os_error(number) };
     match route.kind {
         RouteType::Unicast => Ok(route),

@@ -5,7 +5,7 @@ use std::fmt;
 use relay_common::byte_order::Be32;
 
 /// Which protocol identifier (TPID) announces a tag.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TagKind {
     /// 0x8100: customer tag (C-TAG), the ordinary VLAN tag.
     #[default]
@@ -15,7 +15,7 @@ pub enum TagKind {
 }
 
 /// One VLAN tag.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag {
     /// Which protocol identifier announces it.
     pub kind: TagKind,
@@ -68,7 +68,7 @@ impl Tag {
 }
 
 /// The tags of a frame: none, one, or two (QinQ). The default is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tags {
     outer: Option<Tag>,
     inner: Option<Tag>,

@@ -55,22 +55,16 @@ impl Queries {
     }
 
     /// The routes that packets take now, in the order of `keys`: each an answer, or what the kernel has against it.
-    ///
-    /// # Errors
-    /// The kernel cannot be asked at all.
-    pub(crate) fn routes(&mut self, keys: &[RouteKey]) -> io::Result<Vec<io::Result<KernelRoute>>> {
+    pub(crate) fn routes(&mut self, keys: &[RouteKey]) -> Vec<io::Result<KernelRoute>> {
         let mut routes = Vec::with_capacity(keys.len());
         for batch in keys.chunks(BATCH) {
             let questions = batch.iter().map(|key| RouteNetlinkMessage::GetRoute(question(key)));
-            let answers = self.ask(questions)?;
-            routes.extend(answers.into_iter().map(|answer| match answer? {
-                RouteNetlinkMessage::NewRoute(message) => {
-                    message::route(&message).ok_or_else(|| io::Error::from_raw_os_error(libc::ENETUNREACH))
-                }
-                _ => Err(io::Error::other("the kernel answered a question for a route with something else")),
-            }));
+            match self.ask(questions) {
+                Ok(answers) => routes.extend(answers.into_iter().map(|answer| route(answer?))),
+                Err(error) => routes.extend(batch.iter().map(|_| Err(io::Error::other(error.to_string())))),
+            }
         }
-        Ok(routes)
+        routes
     }
 
     /// Asks the kernel to find, or to confirm, the MAC addresses of neighbours. The answers come as changes.
@@ -158,6 +152,15 @@ fn family(address: IpAddr) -> AddressFamily {
     match address {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn route(answer: RouteNetlinkMessage) -> io::Result<KernelRoute> {
+    match answer {
+        RouteNetlinkMessage::NewRoute(message) => {
+            message::route(&message).ok_or_else(|| io::Error::from_raw_os_error(libc::ENETUNREACH))
+        }
+        _ => Err(io::Error::other("the kernel answered a question for a route with something else")),
     }
 }
 

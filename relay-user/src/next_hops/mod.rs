@@ -257,16 +257,20 @@ impl NextHops {
         self.store_behind(interface);
     }
 
-    /// A neighbour was found, changed or lost. All are remembered: the kernel bounds their number.
-    pub(crate) fn neighbour_changed(&mut self, neighbour: &Neighbour) {
+    /// A neighbour was found, changed or lost. All are remembered: the kernel bounds their number. Says whether the
+    /// neighbour is in use and its MAC address is not known any more.
+    pub(crate) fn neighbour_changed(&mut self, neighbour: &Neighbour) -> bool {
         let key = (neighbour.interface, neighbour.address);
         let old = match neighbour.state {
             NeighbourState::Unknown => self.neighbours.remove(&key),
             state => self.neighbours.insert(key, state),
         };
-        if old.unwrap_or(NeighbourState::Unknown) != neighbour.state {
+        let old = old.unwrap_or(NeighbourState::Unknown);
+        if old != neighbour.state {
             self.store_through(key);
         }
+        let known = |state| matches!(state, NeighbourState::Known(_));
+        known(old) && !known(neighbour.state) && self.by_neighbour.contains_key(&key)
     }
 
     /// What there is now: whatever is not among these is gone.

@@ -80,6 +80,17 @@ fn a_neighbour_that_the_kernel_gave_up_on_is_remembered_until_it_answers() {
 }
 
 #[test]
+fn a_neighbour_in_use_that_is_forgotten_is_to_be_asked_for() {
+    let mut hops = hops();
+    assert!(!hops.neighbour_changed(&known(via(), 2)));
+    assert!(!hops.neighbour_changed(&neighbour(via(), NeighbourState::Unknown)), "nobody uses it");
+    hops.acquire(via()).unwrap();
+    assert!(!hops.neighbour_changed(&known(via(), 2)));
+    assert!(hops.neighbour_changed(&neighbour(via(), NeighbourState::Unknown)));
+    assert!(!hops.neighbour_changed(&neighbour(via(), NeighbourState::Failed)), "it was unknown before");
+}
+
+#[test]
 fn a_device_that_changes_changes_its_next_hops() {
     let mut hops = hops();
     hops.neighbour_changed(&known(via(), 2));

@@ -1,6 +1,6 @@
 //! Local addresses that are removed and added again, and routes that move.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use relay_user::LegSpec;
 use testbed::Topology;
@@ -17,6 +17,58 @@ fn media_resumes_when_the_local_address_is_there_again() {
     bench.ip("address add 10.78.2.1/24 dev viewer");
     media.flows();
     assert!(media.end(&["no_route", "next_hop_unresolved"], 0) >= 50);
+}
+
+#[test]
+fn media_resumes_when_the_local_ipv6_address_is_there_again() {
+    let bench = Bench::start();
+    let media = bench.media6();
+    bench.ip("address del fd78:2::1/64 dev viewer");
+    media.stops();
+    media.is_dropped_as("no_route");
+    bench.ip("address add fd78:2::1/64 dev viewer");
+    media.flows();
+    assert!(media.end(&["no_route", "next_hop_unresolved"], 0) >= 50);
+}
+
+#[test]
+fn media_flows_between_link_local_addresses_and_through_a_link_local_router() {
+    let bench = Bench::start();
+    let topology = &bench.topology;
+    // Addresses that say nothing of their interface: the legs say it.
+    for (namespace, device, address) in
+        [(&topology.relay, "viewer", "fe80::1/64"), (&topology.viewer, "eth0", "fe80::2/64")]
+    {
+        namespace.ip(&["address", "add", address, "dev", device]).unwrap();
+    }
+    let scope = bench.interface(1).index;
+    let on_viewer = |last, port| {
+        SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last), port, 0, scope))
+    };
+    let camera = Topology::CAMERA;
+    let [leg, _] = bench.install([
+        LegSpec::new((camera.relay6, LEG_PORT).into()).remote((camera.terminal6, TERMINAL_PORT).into()),
+        LegSpec::new(on_viewer(1, LEG_PORT)).remote(on_viewer(2, TERMINAL_PORT)),
+    ]);
+    let sender = socket(&topology.camera, (camera.terminal6, TERMINAL_PORT).into());
+    let receiver = socket(&topology.viewer, (Ipv6Addr::UNSPECIFIED, TERMINAL_PORT).into());
+    let media = Media::start(&bench, leg, sender, receiver, (camera.relay6, LEG_PORT).into());
+    media.flows();
+    assert_eq!(media.end(&[], 0), 0);
+
+    // The viewer's network lies behind the viewer's link-local address.
+    topology.viewer.ip(&["address", "add", "2001:db8:1::9/128", "dev", "lo"]).unwrap();
+    bench.ip("-6 route add 2001:db8:1::/48 via fe80::2 dev viewer");
+    let (port, far) = (LEG_PORT + 2, Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 9));
+    let [leg, _] = bench.install([
+        LegSpec::new((camera.relay6, port).into()).remote((camera.terminal6, TERMINAL_PORT).into()),
+        LegSpec::new((Topology::VIEWER.relay6, port).into()).remote((far, TERMINAL_PORT + 2).into()),
+    ]);
+    let sender = socket(&topology.camera, (camera.terminal6, TERMINAL_PORT).into());
+    let receiver = socket(&topology.viewer, (far, TERMINAL_PORT + 2).into());
+    let media = Media::start(&bench, leg, sender, receiver, (camera.relay6, port).into());
+    media.flows();
+    assert_eq!(media.end(&[], 0), 0);
 }
 
 #[test]
@@ -54,15 +106,19 @@ fn media_follows_a_route_to_another_interface_and_back() {
 
 #[test]
 fn media_stops_where_a_route_forbids_it_and_flows_when_it_is_allowed() {
-    let bench = Bench::start();
-    let media = bench.media();
-    for kind in ["prohibit", "blackhole", "unreachable"] {
-        bench.ip(&format!("route add {kind} 10.78.2.2/32"));
-        media.stops();
-        bench.ip("route del 10.78.2.2/32");
-        media.flows();
+    let families: [(fn(&Bench) -> Media<'_>, &str); 2] =
+        [(Bench::media, "10.78.2.2/32"), (Bench::media6, "fd78:2::2/128")];
+    for (media, destination) in families {
+        let bench = Bench::start();
+        let media = media(&bench);
+        for kind in ["prohibit", "blackhole", "unreachable"] {
+            bench.ip(&format!("route add {kind} {destination}"));
+            media.stops();
+            bench.ip(&format!("route del {kind} {destination}"));
+            media.flows();
+        }
+        assert!(media.end(&["no_route"], 0) >= 150);
     }
-    assert!(media.end(&["no_route"], 0) >= 150);
 }
 
 #[test]

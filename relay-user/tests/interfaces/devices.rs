@@ -87,6 +87,22 @@ fn media_resumes_when_the_device_towards_the_receiver_is_deleted_and_made_again(
 }
 
 #[test]
+fn ipv6_media_resumes_when_the_device_towards_the_receiver_goes_and_comes() {
+    let bench = Bench::start();
+    let media = bench.media6();
+    bench.topology.relay.sysctl("net/ipv6/conf/viewer/keep_addr_on_down", "1").unwrap();
+    bench.ip("link set viewer down");
+    media.stops();
+    bench.ip("link set viewer up");
+    media.flows();
+    bench.ip("link delete viewer");
+    media.stops();
+    make_again(&bench, Topology::VIEWER);
+    media.flows();
+    assert!(media.end(&AWAY, 32) >= 100);
+}
+
+#[test]
 fn media_resumes_when_the_device_towards_the_sender_is_deleted_and_made_again() {
     let bench = Bench::start();
     let media = bench.media();
@@ -141,6 +157,7 @@ fn make_again(bench: &Bench, side: Side) {
         terminal.ip(&["address", "add", &address, "dev", Topology::TERMINAL_DEVICE]).unwrap();
     }
     terminal.ip(&["route", "add", "default", "via", &side.relay.to_string()]).unwrap();
+    terminal.ip(&["-6", "route", "add", "default", "via", &side.relay6.to_string()]).unwrap();
 }
 
 #[test]

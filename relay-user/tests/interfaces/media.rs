@@ -88,6 +88,15 @@ impl Bench {
         )
     }
 
+    /// The same over IPv6.
+    pub(crate) fn media6(&self) -> Media<'_> {
+        let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
+        self.media_between(
+            (camera.relay6.into(), camera.terminal6.into()),
+            (viewer.relay6.into(), viewer.terminal6.into()),
+        )
+    }
+
     /// Media between addresses, each pair the relay's and the terminal's, once it flows.
     pub(crate) fn media_between(
         &self,

@@ -19,12 +19,28 @@ fn media_follows_a_neighbour_to_its_new_mac_address() {
 }
 
 #[test]
-fn media_flows_on_when_the_kernel_forgets_the_neighbour() {
+fn media_follows_an_ipv6_neighbour_to_its_new_mac_address() {
     let bench = Bench::start();
-    let media = bench.media();
-    for _ in 0..3 {
-        bench.ip("neigh flush dev viewer");
+    let media = bench.media6();
+    let viewer = &bench.topology.viewer;
+    viewer.sysctl("net/ipv6/conf/eth0/ndisc_notify", "1").unwrap();
+    for last in 1..=3 {
+        let mac = format!("02:00:00:00:00:{last:02x}");
+        viewer.ip(&["link", "set", Topology::TERMINAL_DEVICE, "address", &mac]).unwrap();
         media.flows();
     }
-    media.end(&["next_hop_unresolved"], 0);
+}
+
+#[test]
+fn media_flows_on_when_the_kernel_forgets_the_neighbour() {
+    let families: [fn(&Bench) -> Media<'_>; 2] = [Bench::media, Bench::media6];
+    for media in families {
+        let bench = Bench::start();
+        let media = media(&bench);
+        for _ in 0..3 {
+            bench.ip("neigh flush dev viewer");
+            media.flows();
+        }
+        media.end(&["next_hop_unresolved"], 0);
+    }
 }
