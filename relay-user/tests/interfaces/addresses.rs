@@ -106,11 +106,9 @@ fn media_follows_a_route_to_another_interface_and_back() {
 
 #[test]
 fn media_stops_where_a_route_forbids_it_and_flows_when_it_is_allowed() {
-    let families: [(fn(&Bench) -> Media<'_>, &str); 2] =
-        [(Bench::media, "10.78.2.2/32"), (Bench::media6, "fd78:2::2/128")];
-    for (media, destination) in families {
+    for (v6, destination) in [(false, "10.78.2.2/32"), (true, "fd78:2::2/128")] {
         let bench = Bench::start();
-        let media = media(&bench);
+        let media = if v6 { bench.media6() } else { bench.media() };
         for kind in ["prohibit", "blackhole", "unreachable"] {
             bench.ip(&format!("route add {kind} {destination}"));
             media.stops();
