@@ -16,6 +16,7 @@ use crate::lane::{Lane, Traffic};
 use crate::programs::Role;
 use crate::records::CPUS;
 use crate::subject::Subject;
+use crate::treatment::Treatment;
 
 const FLOWS: u32 = 1000;
 /// Packets that the relay receives while the sink keeps up.
@@ -63,7 +64,8 @@ impl Books {
 
 /// Sends good and bad packets, and more than the sink takes.
 pub(crate) fn measure() -> Result<Books> {
-    let mut lane = Lane::lay(Subject::Relay, FLOWS, Role::GenerateMix, Role::Count)?.with_calls()?;
+    let mut lane =
+        Lane::lay(Subject::Relay(Treatment::Plain), FLOWS, Role::GenerateMix, Role::Count)?.with_calls()?;
     let traffic = Traffic { size: USUAL_SIZE, flows: FLOWS, batch: BATCH, interval: Duration::ZERO };
     // What was received before the program was attached is in nobody's books.
     let before = wait_until_quiet(&lane)?;

@@ -12,6 +12,7 @@ use crate::lane::{Lane, Traffic};
 use crate::programs::Role;
 use crate::sample::Sample;
 use crate::subject::{self, Subject};
+use crate::treatment::Treatment;
 
 /// From one packet for the legs to the next.
 const INTERVAL: Duration = Duration::from_micros(20);
@@ -36,7 +37,7 @@ pub(crate) struct Effect {
 
 /// Installs two legs and removes them again, so many times.
 pub(crate) fn measure(repetitions: usize) -> Result<Effect> {
-    let mut lane = Lane::lay(Subject::Relay, ROOM, Role::GenerateStamped, Role::NoteFirst)?;
+    let mut lane = Lane::lay(Subject::Relay(Treatment::Plain), ROOM, Role::GenerateStamped, Role::NoteFirst)?;
     let traffic = Traffic { size: USUAL_SIZE, flows: 1, batch: 1, interval: INTERVAL };
     let mut effect = Effect::default();
     lane.while_sending(traffic, 1, |lane, senders| {
@@ -53,7 +54,7 @@ pub(crate) fn measure(repetitions: usize) -> Result<Effect> {
 fn repeat(lane: &Lane, effect: &mut Effect) -> Result<()> {
     let (running, programs) = (lane.relay()?, lane.programs());
     programs.forget_first()?;
-    let plan = subject::calls(0..1);
+    let plan = subject::calls(Treatment::Plain, 0..1);
     let start = clock::monotonic();
     let legs = running.install(&plan).context("installing two legs")?;
     let returned = clock::monotonic();

@@ -8,10 +8,11 @@ use crate::figure::Figure;
 use crate::lane::{Account, Lane, Traffic};
 use crate::sample::Sample;
 use crate::subject::Subject;
+use crate::treatment::Treatment;
 use crate::wire;
 
 /// How long each subject is measured in its turn.
-const WINDOW: Duration = Duration::from_millis(150);
+pub(crate) const WINDOW: Duration = Duration::from_millis(150);
 /// Packets that leave together: as many as a device takes from its queue at once.
 pub(crate) const BATCH: u32 = 64;
 
@@ -66,7 +67,7 @@ impl Forwarding {
     pub(crate) fn prepare() -> Result<Self> {
         Ok(Self {
             bare: Lane::counting(Subject::Bare, CALLS)?,
-            relay: Lane::counting(Subject::Relay, CALLS)?,
+            relay: Lane::counting(Subject::Relay(Treatment::Plain), CALLS)?,
         })
     }
 

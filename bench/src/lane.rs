@@ -73,7 +73,8 @@ impl Account {
 impl Lane {
     /// A lane that counts; the relay has so many calls.
     pub(crate) fn counting(subject: Subject, calls: u32) -> Result<Self> {
-        Self::lay(subject, calls, Role::Generate, Role::Count)?.with_calls()
+        let [generate, sink] = subject.instruments();
+        Self::lay(subject, calls, generate, sink)?.with_calls()
     }
 
     /// A lane that measures delays.
@@ -98,15 +99,17 @@ impl Lane {
                 })?;
                 None
             }
-            Subject::Relay => Some(RunningRelay::start(&topology, 2 * calls)?),
+            Subject::Relay(_) => Some(RunningRelay::start(&topology, 2 * calls)?),
         };
         Ok(Self { subject, calls, programs, generate, relay, topology })
     }
 
     /// Fills the relay with calls.
     pub(crate) fn with_calls(self) -> Result<Self> {
-        if let Some(relay) = &self.relay {
-            relay.install(&subject::calls(0..self.calls)).context("installing the legs of every flow")?;
+        if let (Subject::Relay(treatment), Some(relay)) = (self.subject, &self.relay) {
+            relay
+                .install(&subject::calls(treatment, 0..self.calls))
+                .context("installing the legs of every flow")?;
         }
         Ok(self)
     }
@@ -165,7 +168,7 @@ impl Lane {
             self.calls,
             traffic.flows
         );
-        let sent = wire::from_camera();
+        let sent = self.subject.sends();
         let payload = traffic.size.saturating_sub(sent.overhead());
         let load = Load {
             headers: sent.headers(payload)?,

@@ -11,6 +11,7 @@ use crate::forwarding::USUAL_SIZE;
 use crate::lane::{Lane, Traffic};
 use crate::records::CPUS;
 use crate::subject::Subject;
+use crate::treatment::Treatment;
 
 const FLOWS: u32 = 1000;
 /// Calls that the relay has.
@@ -57,7 +58,10 @@ pub(crate) struct Latency {
 impl Latency {
     /// Lays both lanes.
     pub(crate) fn prepare() -> Result<Self> {
-        Ok(Self { bare: Lane::timing(Subject::Bare, CALLS)?, relay: Lane::timing(Subject::Relay, CALLS)? })
+        Ok(Self {
+            bare: Lane::timing(Subject::Bare, CALLS)?,
+            relay: Lane::timing(Subject::Relay(Treatment::Plain), CALLS)?,
+        })
     }
 
     /// Measures both in turn, `rounds` times.

@@ -13,6 +13,7 @@ mod generator;
 mod lane;
 mod latency;
 mod machine;
+mod options;
 mod packet;
 mod part;
 mod programs;
@@ -24,6 +25,7 @@ mod sample;
 mod sipp;
 mod subject;
 mod thresholds;
+mod treatment;
 mod wire;
 
 use std::path::PathBuf;

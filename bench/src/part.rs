@@ -13,6 +13,8 @@ use crate::effect;
 use crate::figure::Figure;
 use crate::forwarding::{self, Forwarding};
 use crate::latency::{self, Latency};
+use crate::options;
+use crate::treatment::Treatment;
 
 /// What is measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,6 +23,8 @@ pub(crate) enum Part {
     Cost,
     /// Rates of the relay and of a bare redirect.
     Forwarding,
+    /// What the options of a leg cost.
+    Options,
     /// One-way delay through the relay and through a bare redirect.
     Latency,
     /// Time to install and to remove 100,000 legs.
@@ -42,6 +46,8 @@ pub(crate) struct Effort {
     forwarding: usize,
     /// Comparisons of rates, at other sizes; 0 leaves these out.
     other_sizes: usize,
+    /// Comparisons of rates with and without an option.
+    options: usize,
     /// Turns of each subject in which delays are measured.
     latency: usize,
     /// How often 100,000 legs are installed.
@@ -58,6 +64,7 @@ impl Effort {
         cost: 40,
         forwarding: 13,
         other_sizes: 0,
+        options: 9,
         latency: 4,
         bulk: 3,
         effect: 300,
@@ -68,6 +75,7 @@ impl Effort {
         cost: 400,
         forwarding: 41,
         other_sizes: 15,
+        options: 41,
         latency: 30,
         bulk: 15,
         effect: 1000,
@@ -80,6 +88,7 @@ impl Effort {
             cost: 2 * self.cost,
             forwarding: 2 * self.forwarding,
             other_sizes: 2 * self.other_sizes,
+            options: 2 * self.options,
             latency: 2 * self.latency,
             bulk: 2 * self.bulk,
             effect: 2 * self.effect,
@@ -90,14 +99,23 @@ impl Effort {
 
 impl Part {
     /// Every part, in the order in which they are measured.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Cost, Self::Forwarding, Self::Latency, Self::Bulk, Self::Effect, Self::Books, Self::Calls];
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::Cost,
+        Self::Forwarding,
+        Self::Options,
+        Self::Latency,
+        Self::Bulk,
+        Self::Effect,
+        Self::Books,
+        Self::Calls,
+    ];
 
     /// Its title in the report.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Cost => "cost of the program for one packet, one flow",
             Self::Forwarding => "packets that arrive, two processors, relay and bare redirect in turns",
+            Self::Options => "rates of legs with one option over those without, same packets, in turns",
             Self::Latency => {
                 "one-way delay from generator to sink, 214 bytes, 1,000 flows, relay and bare redirect in turns"
             }
@@ -119,6 +137,7 @@ impl Part {
         let figures = match self {
             Self::Cost => costs(effort),
             Self::Forwarding => rates(effort),
+            Self::Options => options::measure(effort.options),
             Self::Latency => delays(effort),
             Self::Bulk => bulk_times(effort),
             Self::Effect => rule_effect(effort),
@@ -132,10 +151,14 @@ impl Part {
 
 fn costs(effort: Effort) -> Result<Vec<Figure>> {
     let cost = cost::measure(effort.cost)?;
-    Ok(vec![
+    let mut figures = vec![
         Figure::median("program_ns_over_pass", &cost.relay, "ns"),
         Figure::median("redirect_ns_over_pass", &cost.bare, "ns"),
-    ])
+    ];
+    let option =
+        |(option, sample): &(Treatment, _)| Figure::median(format!("{}_ns", option.name()), sample, "ns");
+    figures.extend(cost.options.iter().map(option));
+    Ok(figures)
 }
 
 fn rates(effort: Effort) -> Result<Vec<Figure>> {

@@ -30,6 +30,8 @@ unsafe impl Pod for Arrivals {}
 pub(crate) enum Role {
     /// Sends as fast as it can.
     Generate,
+    /// The same with IPv6.
+    GenerateIpv6,
     /// Sends packets that must not be forwarded among those that must.
     GenerateMix,
     /// Sends at a set rate, with time stamps.
@@ -40,8 +42,14 @@ pub(crate) enum Role {
     Pass,
     /// Hands the same packet again and again to the program that is measured.
     Again,
+    /// The same with an IPv6 packet.
+    AgainIpv6,
     /// Counts what arrives.
     Count,
+    /// Counts what arrives behind an 802.1Q tag.
+    CountTagged,
+    /// Counts what arrives as IPv6.
+    CountIpv6,
     /// Counts what arrives, and notes when the first packet did.
     NoteFirst,
     /// Counts what arrives and keeps its delay.
@@ -52,12 +60,16 @@ impl Role {
     fn name(self) -> &'static str {
         match self {
             Self::Generate => "generate",
+            Self::GenerateIpv6 => "generate_ipv6",
             Self::GenerateMix => "generate_mix",
             Self::GenerateStamped => "generate_stamped",
             Self::Bare => "bare",
             Self::Pass => "pass",
             Self::Again => "again",
+            Self::AgainIpv6 => "again_ipv6",
             Self::Count => "count",
+            Self::CountTagged => "count_tagged",
+            Self::CountIpv6 => "count_ipv6",
             Self::NoteFirst => "note_first",
             Self::Time => "time",
         }

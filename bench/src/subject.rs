@@ -3,20 +3,21 @@
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use relay_user::{LegId, LegSpec, ModeChoice, Options, Plan, Relay, StreamSpec};
+use relay_user::{LegId, ModeChoice, Options, Plan, Relay, StreamSpec};
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
 use crate::packet::Template;
-use crate::wire::{self, Ends};
+use crate::programs::Role;
+use crate::treatment::Treatment;
 
 /// A program under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// A bare redirect to the other wire.
     Bare,
-    /// The relay as the daemon runs it.
-    Relay,
+    /// The relay as the daemon runs it, and how its legs treat packets.
+    Relay(Treatment),
 }
 
 /// The running data plane, with the legs of every flow.
@@ -46,12 +47,11 @@ impl RunningRelay {
 }
 
 /// A call between camera and viewer for each of these flows, both directions.
-pub(crate) fn calls(flows: Range<u32>) -> Plan {
+pub(crate) fn calls(treatment: Treatment, flows: Range<u32>) -> Plan {
     let mut plan = Plan::default();
     for flow in flows {
         let ingress = plan.legs.len();
-        plan.legs.push(leg(wire::camera_ends(flow)));
-        plan.legs.push(leg(wire::viewer_ends(flow)));
+        plan.legs.extend(treatment.legs(flow));
         plan.streams.push(StreamSpec { ingress, egress: ingress + 1 });
         plan.streams.push(StreamSpec { ingress: ingress + 1, egress: ingress });
     }
@@ -59,16 +59,28 @@ pub(crate) fn calls(flows: Range<u32>) -> Plan {
 }
 
 impl Subject {
-    /// What has to arrive when the camera's packets were sent.
-    pub(crate) fn delivers(self) -> Template {
+    /// What the camera sends.
+    pub(crate) fn sends(self) -> Template {
         match self {
-            Self::Bare => wire::from_camera(),
-            Self::Relay => wire::to_viewer(),
+            Self::Bare => Treatment::Plain.sends(),
+            Self::Relay(treatment) => treatment.sends(),
         }
     }
-}
 
-/// A leg that admits exactly its remote side.
-fn leg(ends: Ends) -> LegSpec {
-    LegSpec::new(ends.relay).remote(ends.terminal)
+    /// What has to arrive then.
+    pub(crate) fn delivers(self) -> Template {
+        match self {
+            Self::Bare => self.sends(),
+            Self::Relay(treatment) => treatment.delivers(),
+        }
+    }
+
+    /// The generator and the sink for its packets.
+    pub(crate) fn instruments(self) -> [Role; 2] {
+        let treatment = match self {
+            Self::Bare => Treatment::Plain,
+            Self::Relay(treatment) => treatment,
+        };
+        [treatment.generator(), treatment.sink()]
+    }
 }

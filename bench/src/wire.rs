@@ -1,6 +1,6 @@
 //! The devices that packets travel through: generator, two wires, sink; and every address on the way.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use testbed::{Namespace, Side, Topology};
@@ -31,6 +31,13 @@ struct Macs {
 const CAMERA_MACS: Macs = Macs { relay: [2, 0, 0, 0, 1, 1], terminal: [2, 0, 0, 0, 1, 2] };
 const VIEWER_MACS: Macs = Macs { relay: [2, 0, 0, 0, 2, 1], terminal: [2, 0, 0, 0, 2, 2] };
 
+/// The version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
 /// Both ends of a path of media as the relay sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
@@ -48,18 +55,26 @@ pub(crate) fn lay() -> Result<Topology> {
         (&topology.viewer, Topology::VIEWER, VIEWER_MACS),
     ];
     for (terminal, side, macs) in wires {
-        prepare(&topology.relay, side.device, macs.relay, (side.terminal, macs.terminal))?;
-        prepare(terminal, Topology::TERMINAL_DEVICE, macs.terminal, (side.relay, macs.relay))?;
+        let relays = [Family::V4, Family::V6].map(|family| relay_address(side, family, 0));
+        let terminals = [side.terminal.into(), side.terminal6.into()];
+        prepare(&topology.relay, side.device, macs.relay, (terminals, macs.terminal))?;
+        prepare(terminal, Topology::TERMINAL_DEVICE, macs.terminal, (relays, macs.relay))?;
         for address in 1..ADDRESSES {
-            let address = Ipv4Addr::from_bits(side.relay.to_bits() + address * ADDRESS_STEP);
-            topology.relay.ip(&["address", "add", &format!("{address}/24"), "dev", side.device])?;
+            let [v4, v6] = [Family::V4, Family::V6].map(|family| relay_address(side, family, address));
+            topology.relay.ip(&["address", "add", &format!("{v4}/24"), "dev", side.device])?;
+            topology.relay.ip(&["address", "add", &format!("{v6}/64"), "dev", side.device, "nodad"])?;
         }
     }
     Ok(topology)
 }
 
 /// One end of a wire.
-fn prepare(namespace: &Namespace, device: &str, mac: [u8; 6], neighbour: (Ipv4Addr, [u8; 6])) -> Result<()> {
+fn prepare(
+    namespace: &Namespace,
+    device: &str,
+    mac: [u8; 6],
+    neighbour: ([IpAddr; 2], [u8; 6]),
+) -> Result<()> {
     let queues = CPUS.to_string();
     let output = namespace.command("ethtool").args(["-L", device, "rx", &queues, "tx", &queues]).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -69,14 +84,26 @@ fn prepare(namespace: &Namespace, device: &str, mac: [u8; 6], neighbour: (Ipv4Ad
     }
     namespace.ip(&["link", "set", device, "address", &text(mac)])?;
     // Never asked for while the wire is full of test packets.
-    let (address, mac) = (neighbour.0.to_string(), text(neighbour.1));
-    namespace.ip(&["neighbour", "replace", &address, "lladdr", &mac, "dev", device, "nud", "permanent"])?;
+    let (addresses, mac) = (neighbour.0.map(|address| address.to_string()), text(neighbour.1));
+    for address in addresses {
+        namespace.ip(&[
+            "neighbour",
+            "replace",
+            &address,
+            "lladdr",
+            &mac,
+            "dev",
+            device,
+            "nud",
+            "permanent",
+        ])?;
+    }
     Ok(())
 }
 
 /// What the camera sends to the relay.
-pub(crate) fn from_camera() -> Template {
-    let ends = camera_ends(0);
+pub(crate) fn from_camera(family: Family) -> Template {
+    let ends = camera_ends(family, 0);
     Template {
         source_mac: CAMERA_MACS.terminal,
         destination_mac: CAMERA_MACS.relay,
@@ -91,8 +118,8 @@ pub(crate) fn from_camera() -> Template {
 }
 
 /// What the viewer has to get from the relay.
-pub(crate) fn to_viewer() -> Template {
-    let ends = viewer_ends(0);
+pub(crate) fn to_viewer(family: Family) -> Template {
+    let ends = viewer_ends(family, 0);
     Template {
         source_mac: VIEWER_MACS.relay,
         destination_mac: VIEWER_MACS.terminal,
@@ -107,21 +134,39 @@ pub(crate) fn to_viewer() -> Template {
 }
 
 /// Both ends of a flow on the camera's wire.
-pub(crate) fn camera_ends(flow: u32) -> Ends {
-    ends(Topology::CAMERA, CAMERA_PORT, flow)
+pub(crate) fn camera_ends(family: Family, flow: u32) -> Ends {
+    ends(Topology::CAMERA, family, CAMERA_PORT, flow)
 }
 
 /// Both ends of a flow on the viewer's wire.
-pub(crate) fn viewer_ends(flow: u32) -> Ends {
-    ends(Topology::VIEWER, VIEWER_PORT, flow)
+pub(crate) fn viewer_ends(family: Family, flow: u32) -> Ends {
+    ends(Topology::VIEWER, family, VIEWER_PORT, flow)
 }
 
-fn ends(side: Side, first_port: u16, flow: u32) -> Ends {
+/// The SSRC of a flow, over that of flow 0.
+pub(crate) fn ssrc(flow: u32) -> u32 {
     let (address, port) = place(flow);
-    let relay = Ipv4Addr::from_bits(side.relay.to_bits() + address * ADDRESS_STEP);
+    address << 16 | port
+}
+
+fn ends(side: Side, family: Family, first_port: u16, flow: u32) -> Ends {
+    let (address, port) = place(flow);
     #[expect(clippy::cast_possible_truncation, reason = "below 65,536, as a test of this file shows")]
     let port = first_port + port as u16;
-    Ends { relay: (relay, port).into(), terminal: (side.terminal, port).into() }
+    let terminal: IpAddr = match family {
+        Family::V4 => side.terminal.into(),
+        Family::V6 => side.terminal6.into(),
+    };
+    Ends { relay: (relay_address(side, family, address), port).into(), terminal: (terminal, port).into() }
+}
+
+/// One of the relay's addresses on a wire.
+fn relay_address(side: Side, family: Family, number: u32) -> IpAddr {
+    let more = number * ADDRESS_STEP;
+    match family {
+        Family::V4 => Ipv4Addr::from_bits(side.relay.to_bits() + more).into(),
+        Family::V6 => Ipv6Addr::from_bits(side.relay6.to_bits() + u128::from(more)).into(),
+    }
 }
 
 fn text(mac: [u8; 6]) -> String {
@@ -136,7 +181,7 @@ mod tests {
 
     #[test]
     fn every_flow_has_an_address_and_port_of_its_own() {
-        let ends: HashSet<_> = (0..MOST_FLOWS).map(|flow| viewer_ends(flow).relay).collect();
+        let ends: HashSet<_> = (0..MOST_FLOWS).map(|flow| viewer_ends(Family::V4, flow).relay).collect();
         assert_eq!(ends.len(), MOST_FLOWS as usize);
         assert!(ends.iter().all(|end| end.port() >= VIEWER_PORT));
         let addresses: HashSet<_> = ends.iter().map(SocketAddr::ip).collect();
