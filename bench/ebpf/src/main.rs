@@ -1,4 +1,5 @@
-//! Programs of the bench: a generator and a sink around the program under test, and programs to compare it with.
+//! Programs of the bench: a generator and a sink around the program under test, and programs to compare it with. Those
+//! that stand beside the relay's take packets in several buffers, as it does: the kernel mixes no others in one map.
 #![no_std]
 #![no_main]
 
@@ -41,25 +42,25 @@ pub fn generate_stamped(ctx: XdpContext) -> u32 {
 }
 
 /// What the relay is compared with: the least that a forwarding program can do.
-#[xdp]
+#[xdp(frags)]
 pub fn bare(_ctx: XdpContext) -> u32 {
     maps::DEVICES.redirect(1, 0).unwrap_or(XDP_ABORTED)
 }
 
 /// What the relay's cost is compared with: the least that a program can do.
-#[xdp]
+#[xdp(frags)]
 pub fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
 /// Gives a program the same packet again and again, whatever it did to the last one.
-#[xdp]
+#[xdp(frags)]
 pub fn again(ctx: XdpContext) -> u32 {
     generate::again::<Ipv4>(&ctx)
 }
 
 /// The same with an IPv6 packet.
-#[xdp]
+#[xdp(frags)]
 pub fn again_ipv6(ctx: XdpContext) -> u32 {
     generate::again::<Ipv6>(&ctx)
 }
