@@ -157,6 +157,10 @@ impl Programs {
             wrong: sum.wrong + cpu.wrong,
             samples: sum.samples + cpu.samples,
             first: [sum.first, cpu.first].into_iter().filter(|at| *at > 0).min().unwrap_or(0),
+            last: sum.last.max(cpu.last),
+            longest_silence: sum.longest_silence.max(cpu.longest_silence),
+            missing: sum.missing + cpu.missing,
+            expected: sum.expected.max(cpu.expected),
         }))
     }
 

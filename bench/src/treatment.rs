@@ -14,7 +14,7 @@ const RETAGGED: RtpHeader =
     RtpHeader { payload_type: 97, sequence: 0x1235, timestamp_offset: 0x0001_0000, ssrc: 0x7000_0000 };
 /// More than any generator sends.
 const LIMIT: RateLimit = RateLimit {
-    bits_per_second: Some(400_000_000_000),
+    bits_per_second: Some(100_000_000_000),
     packets_per_second: Some(100_000_000),
     burst: RateLimit::DEFAULT_BURST,
 };

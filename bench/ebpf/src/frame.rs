@@ -112,6 +112,19 @@ impl<S: Shape> Frame<S> {
         difference == 0
     }
 
+    /// Whether it is addressed as expected for the flow that its SSRC names, whatever else a sender's network stack wrote.
+    #[inline(always)]
+    pub(crate) fn is_for(self, expected: &Headers) -> bool {
+        let flow = u32::from_be(self.load(S::RTP + 8)).wrapping_sub(expected.first_ssrc);
+        let (address, port) = (flow >> 16, flow & 0xffff);
+        let source = expected.source[3] + address * expected.source_step;
+        let mut difference = self.load::<u32>(S::IP + 12) ^ source.to_be();
+        difference |= self.load::<u32>(S::IP + 16) ^ expected.destination[3].to_be();
+        difference |= self.load::<u32>(S::UDP) ^ ports(expected, port);
+        difference |= self.load::<u32>(S::RTP) ^ expected.rtp;
+        difference == 0
+    }
+
     /// The time stamp.
     #[inline(always)]
     pub(crate) fn stamp(self) -> u32 {

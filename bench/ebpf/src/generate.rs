@@ -9,6 +9,9 @@ use crate::maps;
 use crate::records::{Load, Turn};
 use crate::shape::{Ipv4, Shape};
 
+/// Packets of one flow that follow each other where flows send in bursts, as cameras do.
+const BURST: u64 = 32;
+
 /// The next packet, at once.
 #[inline(always)]
 pub(crate) fn at_once<S: Shape>(ctx: &XdpContext) -> u32 {
@@ -17,9 +20,33 @@ pub(crate) fn at_once<S: Shape>(ctx: &XdpContext) -> u32 {
     depart()
 }
 
+/// The next packet of a flow, or the first one of the next flow's burst.
+#[inline(always)]
+pub(crate) fn in_bursts(ctx: &XdpContext) -> u32 {
+    let Some((load, turn, frame)) = next::<Ipv4>(ctx) else { return XDP_ABORTED };
+    let flow = turn.flow;
+    write(load, turn, frame);
+    if turn.sent % BURST != 0 {
+        turn.flow = flow;
+    }
+    depart()
+}
+
 /// The next packet if it is due, with the time of its departure.
 #[inline(always)]
 pub(crate) fn stamped(ctx: &XdpContext) -> u32 {
+    paced(ctx, |_, now| now as u32)
+}
+
+/// The next packet if it is due, with its number, which starts at 0.
+#[inline(always)]
+pub(crate) fn numbered(ctx: &XdpContext) -> u32 {
+    paced(ctx, |turn, _| turn.sent as u32)
+}
+
+/// The next packet if it is due, with the stamp that is made of where this processor stands, and of the time.
+#[inline(always)]
+fn paced(ctx: &XdpContext, stamp: impl Fn(&Turn, u64) -> u32) -> u32 {
     let Some((load, turn, frame)) = next::<Ipv4>(ctx) else { return XDP_ABORTED };
     // SAFETY: only reads the clock.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -27,7 +54,7 @@ pub(crate) fn stamped(ctx: &XdpContext) -> u32 {
         return XDP_DROP;
     }
     turn.due = now + load.interval;
-    frame.set_stamp(now as u32);
+    frame.set_stamp(stamp(turn, now));
     write(load, turn, frame);
     depart()
 }

@@ -1,5 +1,6 @@
-//! Programs of the bench: a generator and a sink around the program under test, and programs to compare it with. Those
-//! that stand beside the relay's take packets in several buffers, as it does: the kernel mixes no others in one map.
+//! Programs of the bench: a generator and a sink around the program under test, and programs to compare it with. All but
+//! the sinks take packets in several buffers, as the relay's does: the kernel mixes no others in a map of programs or
+//! devices.
 #![no_std]
 #![no_main]
 
@@ -18,27 +19,39 @@ use aya_ebpf::programs::XdpContext;
 use crate::shape::{Ipv4, Ipv6, TaggedIpv4};
 
 /// Sends as fast as it can.
-#[xdp]
+#[xdp(frags)]
 pub fn generate(ctx: XdpContext) -> u32 {
     generate::at_once::<Ipv4>(&ctx)
 }
 
 /// Sends IPv6 as fast as it can.
-#[xdp]
+#[xdp(frags)]
 pub fn generate_ipv6(ctx: XdpContext) -> u32 {
     generate::at_once::<Ipv6>(&ctx)
 }
 
 /// Sends as fast as it can, and among the packets that must be forwarded those that must not.
-#[xdp]
+#[xdp(frags)]
 pub fn generate_mix(ctx: XdpContext) -> u32 {
     mix::next(&ctx)
 }
 
+/// Sends as fast as it can, each flow in bursts.
+#[xdp(frags)]
+pub fn generate_bursts(ctx: XdpContext) -> u32 {
+    generate::in_bursts(&ctx)
+}
+
 /// Sends at a set rate, each packet with the time of its departure.
-#[xdp]
+#[xdp(frags)]
 pub fn generate_stamped(ctx: XdpContext) -> u32 {
     generate::stamped(&ctx)
+}
+
+/// Sends at a set rate, and numbers the packets.
+#[xdp(frags)]
+pub fn generate_numbered(ctx: XdpContext) -> u32 {
+    generate::numbered(&ctx)
 }
 
 /// What the relay is compared with: the least that a forwarding program can do.
@@ -83,10 +96,22 @@ pub fn count_ipv6(ctx: XdpContext) -> u32 {
     sink::count::<Ipv6>(&ctx)
 }
 
+/// Counts what a network stack sent.
+#[xdp]
+pub fn count_addressed(ctx: XdpContext) -> u32 {
+    sink::count_addressed(&ctx)
+}
+
 /// Counts, and notes when the first packet arrived.
 #[xdp]
 pub fn note_first(ctx: XdpContext) -> u32 {
     sink::note_first(&ctx)
+}
+
+/// Counts, and follows numbers and times.
+#[xdp]
+pub fn follow(ctx: XdpContext) -> u32 {
+    sink::follow(&ctx)
 }
 
 /// Counts, and measures delays.

@@ -91,6 +91,14 @@ pub struct Arrivals {
     pub wrong: u64,
     /// Samples of delay; more than [`SAMPLES_PER_CPU`] are counted, not kept.
     pub samples: u64,
-    /// When the first right packet arrived, CLOCK_MONOTONIC in nanoseconds; 0 before. Only one sink notes it.
+    /// When the first right packet arrived, CLOCK_MONOTONIC in nanoseconds; 0 before. Only some sinks note it.
     pub first: u64,
+    /// When the last one did. Only the sink that follows numbers notes this and what is below.
+    pub last: u64,
+    /// Longest time between two right packets, in nanoseconds.
+    pub longest_silence: u64,
+    /// Numbers that were left out.
+    pub missing: u64,
+    /// The number that has to come next.
+    pub expected: u64,
 }

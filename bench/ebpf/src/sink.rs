@@ -6,7 +6,7 @@ use aya_ebpf::programs::XdpContext;
 
 use crate::frame::Frame;
 use crate::maps;
-use crate::records::{Arrivals, SAMPLES_PER_CPU};
+use crate::records::{Arrivals, Headers, SAMPLES_PER_CPU};
 use crate::shape::{Ipv4, Shape};
 
 /// Counts.
@@ -52,9 +52,48 @@ pub(crate) fn note_first(ctx: &XdpContext) -> u32 {
     XDP_DROP
 }
 
+/// Counts, and follows the numbers and the times of what one processor sent.
+#[inline(always)]
+pub(crate) fn follow(ctx: &XdpContext) -> u32 {
+    let (frame, arrivals) = match arrival::<Ipv4>(ctx) {
+        Ok(arrived) => arrived,
+        Err(action) => return action,
+    };
+    // SAFETY: only reads the clock.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if arrivals.first == 0 {
+        arrivals.first = now;
+    } else if now - arrivals.last > arrivals.longest_silence {
+        arrivals.longest_silence = now - arrivals.last;
+    }
+    arrivals.last = now;
+    // A number that is too small, or comes twice, is as far from what is expected as can be.
+    arrivals.missing += u64::from(frame.stamp().wrapping_sub(arrivals.expected as u32));
+    arrivals.expected = u64::from(frame.stamp().wrapping_add(1));
+    XDP_DROP
+}
+
+/// Counts what was sent by a network stack, which has a say in the headers.
+#[inline(always)]
+pub(crate) fn count_addressed(ctx: &XdpContext) -> u32 {
+    match checked::<Ipv4>(ctx, Frame::is_for) {
+        Ok(_) => XDP_DROP,
+        Err(action) => action,
+    }
+}
+
 /// Counts one frame; `Err` holds the action for one that is not a test packet, or not a right one.
 #[inline(always)]
 fn arrival<S: Shape>(ctx: &XdpContext) -> Result<(Frame<S>, &'static mut Arrivals), u32> {
+    checked(ctx, Frame::is)
+}
+
+/// As [`arrival`], and what is right is told.
+#[inline(always)]
+fn checked<S: Shape>(
+    ctx: &XdpContext,
+    is_right: impl Fn(Frame<S>, &Headers) -> bool,
+) -> Result<(Frame<S>, &'static mut Arrivals), u32> {
     let frame = Frame::<S>::of(ctx).ok_or(XDP_PASS)?;
     if !frame.is_media() {
         return Err(XDP_PASS);
@@ -63,7 +102,7 @@ fn arrival<S: Shape>(ctx: &XdpContext) -> Result<(Frame<S>, &'static mut Arrival
     let arrivals = maps::ARRIVALS.get_ptr_mut(0).ok_or(XDP_ABORTED)?;
     // SAFETY: this processor's own record; the program is not preempted by itself on one processor.
     let arrivals = unsafe { &mut *arrivals };
-    if !frame.is(expected) {
+    if !is_right(frame, expected) {
         arrivals.wrong += 1;
         return Err(XDP_DROP);
     }
