@@ -68,6 +68,7 @@ reasons! {
     EgressFull = "egress_full", "User space sends it, and the egress device does not take packets fast enough.";
     Orphan = "orphan", "A port of our range that no leg has; counted for leg 0, which is none.";
     NoRoom = "no_room", "The frame has no room for the longer headers that it must leave with.";
+    RtcpEnded = "rtcp_ended", "RTCP for the relay itself: that of its leg ends here, and was answered.";
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use relay_common::verdict::{DROPS, Drop};
 use crate::kernel::SharedArray;
 
 /// Drops after which the packet's source still counts as alive: it was admitted first.
-const ADMITTED: [Drop; 9] = [
+const ADMITTED: [Drop; 10] = [
     Drop::NoStream,
     Drop::RemoteUnknown,
     Drop::NextHopUnresolved,
@@ -19,6 +19,7 @@ const ADMITTED: [Drop; 9] = [
     Drop::EgressFull,
     Drop::NoRoom,
     Drop::RateExceeded,
+    Drop::RtcpEnded,
 ];
 
 /// Packets that were sent on, and their bytes.

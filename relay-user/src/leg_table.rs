@@ -59,6 +59,11 @@ impl LegTable {
         Self { buckets, legs, admissions, places: HashMap::new(), slots, lengths, highest: 0 }
     }
 
+    /// The slot of the leg that a place belongs to, if there is one.
+    pub(crate) fn find(&self, place: &Place) -> Option<u32> {
+        self.places.get(place).copied()
+    }
+
     /// How many records there are, with the one that is never used.
     pub(crate) fn slots(&self) -> u32 {
         self.legs.length()

@@ -31,6 +31,7 @@ use crate::ours::Ours;
 use crate::payload_maps::PayloadMaps;
 use crate::pins::Pins;
 use crate::routes::Routes;
+use crate::rtcp::{self, RtcpCounters};
 use crate::shared::Shared;
 use crate::state::{LegRecords, State};
 use crate::tap::{self, Tap, TapError, Taps};
@@ -152,6 +153,7 @@ impl Relay {
             local_addresses,
             ..
         } = kernel;
+        let (rtcp_inbox, rtcp_arrivals) = rtcp::inbox();
         let (punt_events, events_of_punts) = mpsc::channel(EVENTS);
         let records = af_xdp::Records {
             legs: kernel.legs.clone(),
@@ -164,6 +166,7 @@ impl Relay {
             drops: kernel.drops.clone(),
             user_traffic: kernel.user_traffic.clone(),
             events: punt_events,
+            rtcp: rtcp_inbox.clone(),
             cpu: 0,
         };
         let mut punts = Punts::new(punts, af_xdp::DEFAULT_FRAMES, records, cpus)?;
@@ -217,10 +220,17 @@ impl Relay {
             pins: Mutex::new(pins),
             adopted,
             closed: AtomicBool::new(false),
+            rtcp: Arc::clone(rtcp_inbox.counts()),
         });
         let mut tasks = watch::start(&shared, changes, events).map_err(StartError::Netlink)?;
         tasks.push(tap::start(&shared, taps).map_err(StartError::Netlink)?);
         tasks.push(watch::workers(&shared, events_of_punts));
+        tasks.push(tokio::spawn(rtcp::run(
+            Arc::clone(&shared),
+            rtcp_arrivals,
+            Arc::clone(rtcp_inbox.counts()),
+            rtcp::SocketEach,
+        )));
         Ok(Self { shared, tasks: Arc::new(Tasks { tasks, _connection: connection }) })
     }
 
@@ -281,6 +291,11 @@ impl Relay {
             }
         }
         counters
+    }
+
+    /// What became of RTCP that ends at the relay ([`crate::RtcpMode::Terminate`]), over all legs.
+    pub fn rtcp_counters(&self) -> RtcpCounters {
+        self.shared.rtcp.read()
     }
 
     /// Opens a tap: copies of the packets that arrive for a leg, and of those that leave by it, from now on.

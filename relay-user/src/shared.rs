@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{MapData, PerCpuArray};
 use tokio::sync::{Notify, broadcast};
@@ -15,6 +15,7 @@ use crate::netlink::Netlink;
 use crate::ours::Ours;
 use crate::pins::Pins;
 use crate::routes::Routes;
+use crate::rtcp::Counts;
 use crate::state::State;
 use crate::tap::Taps;
 
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     /// Rings at each change of a link or a neighbour.
     pub(crate) resolved: Notify,
     pub(crate) taps: Taps,
+    pub(crate) rtcp: Arc<Counts>,
     /// Rings when a leg was given a next hop that may be out of date.
     pub(crate) reroute: Notify,
     /// What outlives the process; `None` without a state folder.

@@ -1,5 +1,6 @@
 //! The answer to `culvert status`: what the core reports, with the legs and interfaces of the media plane.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use relay_user::MediaKind;
@@ -100,6 +101,12 @@ fn relay(plane: &Plane) -> Relay {
             })
             .collect(),
         port_pairs: PortPairs { in_use: ports.in_use, resting: ports.quarantined, free: ports.free },
-        counters: plane.relay.counters().into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+        counters: counters(&plane.relay),
     }
+}
+
+/// What the data plane counted over all legs; of RTCP that ends here only what occurred.
+fn counters(relay: &relay_user::Relay) -> BTreeMap<String, u64> {
+    let rtcp = relay.rtcp_counters().named().into_iter().filter(|(_, count)| *count > 0);
+    relay.counters().into_iter().chain(rtcp).map(|(name, count)| (name.to_owned(), count)).collect()
 }

@@ -211,6 +211,16 @@ impl<'a> Compound<'a> {
         })
     }
 
+    /// The bytes of each packet with its type, padding included, in their order.
+    pub fn raw_packets(&self) -> impl Iterator<Item = (u8, &'a [u8])> {
+        let (bytes, mut at) = (self.bytes, 0);
+        core::iter::from_fn(move || {
+            let raw = raw(bytes, at).ok()?;
+            at = raw.end;
+            Some((raw.packet_type, bytes.get(raw.at..raw.end)?))
+        })
+    }
+
     /// The SSRC that the first packet names first: whoever sent the compound.
     pub fn sender(&self) -> Option<u32> {
         u32_at(self.bytes, HEADER)

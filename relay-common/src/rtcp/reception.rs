@@ -2,55 +2,57 @@
 
 use super::report::ReportBlock;
 
-/// What was counted of one source until now.
+/// What was counted of a leg's sources until now, the present one and those before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
-    /// The source.
+    /// The source that sends now.
     pub ssrc: u32,
-    /// Sequence number of its first packet.
-    pub first: u16,
-    /// Highest sequence number, extended by the number of its cycles since the first packet.
-    pub highest: u32,
+    /// Changes whenever a source starts anew.
+    pub start: u64,
+    /// Packets that there should have been, by their sequence numbers.
+    pub expected: u64,
     /// Packets that arrived, late and duplicate ones too.
     pub packets: u64,
+    /// Highest sequence number of the present source, extended by the number of its cycles.
+    pub highest: u32,
     /// Interarrival jitter, in units of the RTP timestamp.
     pub jitter: u32,
-}
-
-impl Received {
-    /// Packets that the sequence numbers say there should have been.
-    pub const fn expected(&self) -> u64 {
-        self.highest.wrapping_sub(self.first as u32) as u64 + 1
-    }
 }
 
 /// What the last report on a source said, so that the next can say what was lost since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reception {
     last: Option<Received>,
+    /// Expected and arrived before the present source.
+    before: (u64, u64),
 }
 
 impl Reception {
-    /// The block that reports on a source. Another source, or counters that began anew, begin a new account.
+    /// The block that reports on the present source. Another source, or counters that began anew, begin a new account.
     ///
     /// `sender_report` is the [`super::middle_of_ntp`] of the last sender report, and the time since it arrived in
     /// units of 2^-16 s.
     pub fn report(&mut self, now: Received, sender_report: Option<(u32, u32)>) -> ReportBlock {
-        let same =
-            |last: &Received| last.ssrc == now.ssrc && last.first == now.first && last.packets <= now.packets;
+        let went_on = self.last.filter(|last| last.packets <= now.packets);
+        let same = went_on.filter(|last| last.ssrc == now.ssrc && last.start == now.start);
+        if same.is_none() {
+            self.before = went_on.map_or((0, 0), |last| (last.expected, last.packets));
+        }
         let (expected_before, received_before) =
-            self.last.filter(same).map_or((0, 0), |last| (last.expected(), last.packets));
+            same.map_or(self.before, |last| (last.expected, last.packets));
         self.last = Some(now);
-        let expected_since = now.expected().saturating_sub(expected_before);
+        let expected_since = now.expected.saturating_sub(expected_before);
         let received_since = now.packets.saturating_sub(received_before);
         let lost_since = expected_since.saturating_sub(received_since);
-        // More than all cannot be lost; all of it is 255/256, because a byte holds no more.
+        // All of it is 255/256, because a byte holds no more.
         let fraction = (lost_since << 8).checked_div(expected_since).unwrap_or(0);
         let (last_sender_report, delay) = sender_report.unwrap_or_default();
+        let (expected, packets) =
+            (now.expected.saturating_sub(self.before.0), now.packets.saturating_sub(self.before.1));
         ReportBlock {
             ssrc: now.ssrc,
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
-            cumulative_lost: lost(now.expected(), now.packets),
+            cumulative_lost: lost(expected, packets),
             extended_highest: now.highest,
             jitter: now.jitter,
             last_sender_report,
@@ -72,8 +74,9 @@ fn lost(expected: u64, received: u64) -> i32 {
 mod tests {
     use super::*;
 
+    /// A source whose first packet had number 100.
     fn received(highest: u32, packets: u64) -> Received {
-        Received { ssrc: 7, first: 100, highest, packets, jitter: 3 }
+        Received { ssrc: 7, start: 0, expected: u64::from(highest) - 99, packets, highest, jitter: 3 }
     }
 
     #[test]
@@ -105,9 +108,20 @@ mod tests {
     fn another_source_begins_a_new_account() {
         let mut reception = Reception::default();
         reception.report(received(199, 90), None);
-        let other = Received { ssrc: 8, first: 65_000, highest: 65_009, packets: 5, jitter: 0 };
+        // Ten more were expected, and five of them came.
+        let other = Received { ssrc: 8, start: 1, expected: 110, packets: 95, highest: 65_009, jitter: 0 };
         let block = reception.report(other, None);
         assert_eq!((block.ssrc, block.fraction_lost, block.cumulative_lost), (8, 128, 5));
+        let later = Received { expected: 120, packets: 105, highest: 65_019, ..other };
+        assert_eq!(reception.report(later, None).cumulative_lost, 5);
+    }
+
+    #[test]
+    fn counters_that_began_anew_begin_a_new_account() {
+        let mut reception = Reception::default();
+        reception.report(received(199, 90), None);
+        let block = reception.report(received(109, 8), None);
+        assert_eq!((block.fraction_lost, block.cumulative_lost), (51, 2));
     }
 
     #[test]

@@ -94,6 +94,18 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Adds a whole packet as it is; its length must be a multiple of four, as that of every packet is.
+    ///
+    /// # Errors
+    /// [`WriteError`]: no room.
+    pub fn packet(&mut self, packet: &[u8]) -> Result<(), WriteError> {
+        let (start, end) = (self.length, self.length + packet.len());
+        let full = WriteError::Full { needed: end, room: self.buffer.len() };
+        self.buffer.get_mut(start..end).ok_or(full)?.copy_from_slice(packet);
+        self.length = end;
+        Ok(())
+    }
+
     /// The compound as far as it was written.
     pub fn finish(self) -> &'a [u8] {
         let Self { buffer, length } = self;

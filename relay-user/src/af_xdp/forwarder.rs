@@ -1,6 +1,8 @@
 //! Sends punted packets on, by the same records and with the same code as the XDP program. What the program has done
 //! already, finding the leg, admitting the source and charging the limits, is not done again.
 
+use std::ops::Range;
+
 use relay_common::byte_order::Be16;
 use relay_common::decide::{self, Found, Plane, Subject};
 use relay_common::event;
@@ -10,8 +12,10 @@ use relay_common::frame::{Datagram, Essence, Ethernet, Ipv4Udp, Ipv6Udp, UDP};
 use relay_common::leg::route;
 use relay_common::next_hop::NextHop;
 use relay_common::packet::Packet as View;
-use relay_common::punt::Metadata;
+use relay_common::punt::{self, Metadata};
 use relay_common::verdict::Drop;
+
+use crate::leg::LegId;
 
 use super::handler::{Handler, Outbox, Outcome, Packet};
 use super::records::Records;
@@ -122,6 +126,16 @@ impl Forwarder {
         written.ok_or(Drop::NoRoom)
     }
 
+    /// Hands RTCP to whoever answers it, and says why it does not go on.
+    fn take_rtcp(&self, metadata: &Metadata, packet: &mut Packet<'_>) -> Drop {
+        let bytes = packet.bytes();
+        let Some(payload) = payload(&View::new(bytes)).and_then(|range| bytes.get(range)) else {
+            return Drop::LengthMismatch;
+        };
+        self.records.rtcp.put(LegId { slot: metadata.leg, generation: metadata.generation }, payload);
+        Drop::RtcpEnded
+    }
+
     /// The leg to count a packet for: none, if its leg is gone.
     fn counted(&self, metadata: &Metadata) -> u32 {
         let is_there = self.records.generation(metadata.leg) == Some(metadata.generation);
@@ -133,6 +147,10 @@ impl Handler for Forwarder {
     fn handle(&mut self, metadata: &Metadata, packet: &mut Packet<'_>, _: &mut dyn Outbox) -> Outcome {
         if self.counted(metadata) == 0 {
             return Outcome::Drop(Drop::Orphan);
+        }
+        if metadata.reason == punt::RTCP {
+            // Not sent on, so that the books of its leg balance.
+            return Outcome::Drop(self.take_rtcp(metadata, packet));
         }
         match self.forward(metadata.leg, packet) {
             Ok(device) => Outcome::Send { device },
@@ -147,6 +165,22 @@ impl Handler for Forwarder {
     fn dropped(&mut self, metadata: &Metadata, reason: Drop, bytes: usize) {
         self.records.dropped(self.counted(metadata), reason, bytes);
     }
+}
+
+/// Where the payload of a frame's datagram lies.
+fn payload(view: &View<'_>) -> Option<Range<usize>> {
+    match Ethernet::parse(view).ok()? {
+        (_, Payload::Ipv4, at) => payload_of::<Ipv4Udp<'_>>(view, at),
+        (_, Payload::Ipv6, at) => payload_of::<Ipv6Udp<'_>>(view, at),
+    }
+}
+
+fn payload_of<'a, D: Datagram<'a>>(view: &View<'a>, offset: usize) -> Option<Range<usize>> {
+    let datagram = D::parse(view, offset).ok()?;
+    datagram.check(view.length().saturating_sub(offset)).ok()?;
+    let start = offset + D::HEADERS;
+    let length = usize::from(datagram.essence().udp_length.get()).checked_sub(UDP)?;
+    Some(start..start + length)
 }
 
 /// Gives a datagram over IPv4 that has no UDP checksum the one that it needs over IPv6, as if it had come with it.

@@ -17,6 +17,7 @@ use relay_common::verdict::Drop;
 use tokio::sync::mpsc;
 
 use crate::kernel::SharedArray;
+use crate::rtcp::Inbox;
 
 /// Everything that a packet needs that the program has admitted, and charged to its leg's limits, before it punted it.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub(crate) struct Records {
     pub(crate) user_traffic: SharedArray<UserTraffic>,
     /// Where events go; one that finds it full is lost, as one that finds the program's ring full.
     pub(crate) events: mpsc::Sender<Event>,
+    /// Where RTCP goes that ends here.
+    pub(crate) rtcp: Inbox,
     /// Measures in the place of this CPU. The program does not measure what it punts, so it is nobody else's.
     pub(crate) cpu: u32,
 }

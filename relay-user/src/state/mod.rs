@@ -4,6 +4,7 @@ mod adopt;
 mod egress;
 mod install;
 mod record;
+mod reported;
 mod sample;
 mod shared_ports;
 mod source;

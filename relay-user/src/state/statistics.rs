@@ -42,7 +42,7 @@ impl State {
     }
 
     /// What left by a leg. It is counted where it arrived.
-    fn sent_by(&self, leg: &Installed) -> Sent {
+    pub(super) fn sent_by(&self, leg: &Installed) -> Sent {
         let mut sent = leg.sent_before;
         for feeder in leg.ingress.iter().filter_map(|id| self.leg(*id)) {
             sent += self.counters.of(feeder.id.slot).sent() - feeder.sent_elsewhere;

@@ -9,6 +9,7 @@ mod measured;
 mod orphans;
 mod punted;
 mod refusals;
+mod reports;
 mod retag;
 mod shared_port;
 mod support;
