@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::InstallError;
 use crate::leg::{LegId, LegSpec};
+use crate::memory::Memory;
 use crate::plan::{self, Checked, Plan};
 use crate::relay::Relay;
 use crate::routes::Target;
@@ -108,6 +109,12 @@ impl Relay {
     /// Every leg that is installed, with what was asked for.
     pub fn legs(&self) -> Vec<(LegId, LegSpec)> {
         self.shared.state().specs()
+    }
+
+    /// How much memory the legs take.
+    pub fn memory(&self) -> Memory {
+        let (legs, cpus) = self.shared.state().capacity();
+        Memory::of(legs, cpus)
     }
 
     /// Legs that are installed, and legs that still fit.

@@ -45,6 +45,7 @@ mod leg;
 mod leg_table;
 mod legs;
 mod limit;
+mod memory;
 mod netlink;
 mod network;
 mod next_hops;
@@ -81,6 +82,7 @@ pub use limit::{
     LEAST_BITS_PER_SECOND, LONGEST_BURST, MOST_BITS_PER_SECOND, MOST_PACKETS_PER_SECOND, RateLimit,
     SHORTEST_BURST,
 };
+pub use memory::Memory;
 pub use pins::StateError;
 pub use plan::{Plan, StreamSpec};
 pub use relay::{DEFAULT_LEGS, Options, Relay, Route, Trial};

@@ -32,6 +32,9 @@ pub struct Plan {
     pub streams: Vec<StreamSpec>,
 }
 
+/// Streams that may leave by one leg: statistics of that leg are read from all of them.
+const MOST_SOURCES: usize = 1_024;
+
 /// What the checks found out about a plan.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Checked {
@@ -179,7 +182,7 @@ fn check_sharing(leg: &LegSpec) -> Result<(), Refusal> {
 fn check_streams(plan: &Plan) -> Result<Checked, InstallError> {
     let legs = plan.legs.len();
     let mut egress = vec![None; legs];
-    let mut sends = vec![false; legs];
+    let mut sources = vec![0; legs];
     for stream in &plan.streams {
         let StreamSpec { ingress, egress: to } = *stream;
         let wrong = InstallError::Stream { ingress, egress: to, legs };
@@ -199,13 +202,17 @@ fn check_streams(plan: &Plan) -> Result<Checked, InstallError> {
             return Err(InstallError::TwoStreams(ingress));
         }
         let continues = sender.retag.as_ref().is_some_and(|retag| retag.continuity == Continuity::Continue);
-        if sends[to] && continues {
+        sources[to] += 1;
+        if sources[to] > MOST_SOURCES {
+            let problem = format!("it is the egress of more than {MOST_SOURCES} streams");
+            return Err(InstallError::Rule { leg: to, rule: "streams", problem });
+        }
+        if sources[to] > 1 && continues {
             let problem = "a stream that continues another has one source at a time".to_owned();
             return Err(InstallError::Rule { leg: to, rule: "retag", problem });
         }
-        sends[to] = true;
     }
-    Ok(Checked { egress, sends })
+    Ok(Checked { egress, sends: sources.into_iter().map(|sources| sources > 0).collect() })
 }
 
 /// No two legs of the plan claim the same packets.

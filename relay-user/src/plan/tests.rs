@@ -131,6 +131,19 @@ fn a_stream_that_continues_another_has_one_source() {
 }
 
 #[test]
+fn streams_to_one_leg_are_bounded() {
+    let gathered = |sources: u16| {
+        let source = |port: u16| leg(&format!("10.0.0.1:{}", 5000 + port), None);
+        let legs = [leg("10.0.1.1:4000", None)].into_iter().chain((0..sources).map(source)).collect();
+        let streams = (1..=usize::from(sources)).map(|ingress| StreamSpec { ingress, egress: 0 }).collect();
+        check(&Plan { legs, streams })
+    };
+    assert!(gathered(1_024).is_ok());
+    let error = gathered(1_025).unwrap_err();
+    assert!(matches!(&error, InstallError::Rule { leg: 0, rule: "streams", .. }), "{error}");
+}
+
+#[test]
 fn a_shared_port_and_its_legs_fit_together() {
     let local = "10.0.0.1:4000";
     let port = || LegSpec::shared_port(local.parse().unwrap());

@@ -180,7 +180,7 @@ impl State {
     pub(super) fn start_measuring(&mut self, id: LegId) {
         let Some(leg) = self.leg(id) else { return };
         let empty = record::quality(&leg.spec);
-        for cpu in 0..self.counters.cpus() {
+        for cpu in 0..=self.counters.cpus() {
             self.records.quality.write(self.counters.index(cpu, id.slot), empty);
         }
         if let Some(leg) = self.leg_mut(id) {

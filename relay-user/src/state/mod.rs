@@ -142,6 +142,11 @@ impl State {
         (self.count, self.table.free())
     }
 
+    /// How many legs there is room for, and on how many CPUs they are counted.
+    pub(crate) fn capacity(&self) -> (u32, u32) {
+        (self.capacity, self.counters.cpus())
+    }
+
     /// The leg of an event, if it is still the one that the event was about.
     pub(crate) fn leg_of(&self, slot: u32, generation: u32) -> Option<LegId> {
         self.leg(LegId { slot, generation }).map(|leg| leg.id)

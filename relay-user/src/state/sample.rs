@@ -40,7 +40,8 @@ impl State {
         let changed = leg.activity.source_changes != changes;
         if let Some(meter) = &mut leg.meter {
             let record = |cpu| self.records.quality.read_settled(self.counters.index(cpu, slot));
-            meter.sample((0..cpus).map(record));
+            // The stretch behind the last CPU is what was measured in maps that these replaced.
+            meter.sample((0..=cpus).map(record));
         }
         if changed {
             self.remember(id);

@@ -137,7 +137,7 @@ impl State {
             let Retag { base_sequence, base_timestamp, base_time, .. } = retag;
             return Some(Base { sequence: base_sequence, timestamp: base_timestamp, time: base_time });
         }
-        let records = (0..self.counters.cpus())
+        let records = (0..=self.counters.cpus())
             .map(|cpu| self.records.quality.read_settled(self.counters.index(cpu, feeder.slot)));
         let newest =
             records.filter(|record: &Quality| record.packets != 0).max_by_key(|record| record.arrival)?;

@@ -3,6 +3,7 @@
 //! Takes root: each test makes network namespaces of its own.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
+mod bulk;
 mod devices;
 mod families;
 mod measured;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use relay_user::{
-    AttachError, InstallError, LegSpec, ModeChoice, Options, Plan, Relay, RouteError, SourcePolicy,
-    StartError,
+    AttachError, Continuity, InstallError, LegSpec, MediaKind, ModeChoice, Options, Plan, RateLimit, Relay,
+    RetagSpec, RouteError, RtcpMode, Sharing, SourcePolicy, StartError, Tag, Tags,
 };
 use testbed::{Namespace, Topology};
 
@@ -144,4 +144,56 @@ fn a_full_table_refuses_and_recovers() {
     assert_eq!(bench.relay.occupancy(), (free, 0));
     bench.relay.remove(&legs);
     assert_eq!(bench.relay.occupancy(), (0, free));
+}
+
+#[test]
+fn a_rule_that_contradicts_another_is_refused_with_its_plan() {
+    let bench = Bench::start();
+    let second = std::time::Duration::from_secs(1);
+    let continuing = RetagSpec::default().continuity(Continuity::Continue);
+    let viewer = || viewer_leg(SourcePolicy::Pinned);
+    for (rule, wrong) in [
+        ("limit", viewer().limit(RateLimit::bits(0))),
+        ("retag", viewer().retag(RetagSpec::default().payload_type(96, 200))),
+        ("retag", viewer().retag(continuing)),
+        ("relearn_after", viewer().relearn_after(second)),
+        ("quality", viewer().media(MediaKind::Rtcp).quality(true)),
+        ("rtcp", viewer().rtcp(RtcpMode::Terminate)),
+        ("vlan", viewer().vlan(Tags::one(Tag::vlan(5000)))),
+        ("shared", viewer().shared(Sharing::BySsrc)),
+    ] {
+        let error = bench.refuse(camera_leg(SourcePolicy::Pinned), wrong);
+        assert!(
+            matches!(&error, InstallError::Rule { leg: 1, rule: named, .. } if *named == rule),
+            "{error}"
+        );
+        assert!(error.to_string().starts_with("leg 1 of the plan"), "{error}");
+    }
+    // What was refused left nothing that would be in the way.
+    bench.call(camera_leg(SourcePolicy::Pinned), viewer());
+}
+
+#[test]
+fn both_sides_of_a_leg_are_of_one_family() {
+    let bench = Bench::start();
+    let remote = "[fd78:2::2]:6004".parse().unwrap();
+    let error =
+        bench.refuse(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned).remote(remote));
+    assert!(matches!(&error, InstallError::Address { address, .. } if *address == remote), "{error}");
+}
+
+#[test]
+fn a_leg_that_is_gone_is_no_other_leg() {
+    let bench = Bench::start();
+    let legs = bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    bench.relay.remove(&legs);
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    let again = bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    assert!(legs.iter().all(|leg| !again.contains(leg)), "{legs:?} {again:?}");
+    assert_eq!(bench.relay.statistics(legs[0]), None);
+    let moved = bench.runtime.block_on(bench.relay.set_remote(legs[0], "10.78.1.2:9".parse().ok()));
+    assert!(matches!(moved, Err(InstallError::Gone)));
+    assert_eq!(bench.relay.remove(&legs), [Default::default(), Default::default()]);
+    assert_eq!(bench.relay.occupancy().0, 2);
+    assert_eq!(bench.relay.legs().iter().map(|(leg, _)| *leg).collect::<Vec<_>>(), again);
 }

@@ -34,15 +34,25 @@ impl Bench {
 
     pub(crate) fn with_mode(mode: ModeChoice) -> Self {
         let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Self::on(runtime, mode)
+        Self::on(runtime, mode, 64)
+    }
+
+    /// A relay with room for so many legs.
+    pub(crate) fn with_room(legs: u32) -> Self {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Self::on(runtime, ModeChoice::Native, legs)
     }
 
     /// A relay whose tasks stand still: nobody tells it what changes around it.
     pub(crate) fn unattended() -> Self {
-        Self::on(|| tokio::runtime::Builder::new_current_thread().enable_all().build(), ModeChoice::Native)
+        Self::on(
+            || tokio::runtime::Builder::new_current_thread().enable_all().build(),
+            ModeChoice::Native,
+            64,
+        )
     }
 
-    fn on(runtime: impl FnOnce() -> std::io::Result<Runtime> + Send, mode: ModeChoice) -> Self {
+    fn on(runtime: impl FnOnce() -> std::io::Result<Runtime> + Send, mode: ModeChoice, legs: u32) -> Self {
         let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
         let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
         let start = || {
@@ -51,7 +61,7 @@ impl Bench {
             let relay = runtime.block_on(Relay::start(&Options {
                 interfaces,
                 mode,
-                legs: 64,
+                legs,
                 ports: vec![CAMERA_LEG + 10..=CAMERA_LEG + 99],
                 ..Options::default()
             }));
