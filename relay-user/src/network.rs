@@ -95,8 +95,7 @@ fn apply(shared: &Shared, change: Change) -> bool {
         }
         Change::Neighbour(neighbour) => {
             let lost = shared.state().next_hops.neighbour_changed(&neighbour);
-            // The kernel does not see that media uses it, and forgot it. One that does not answer is asked for again
-            // when the tables are looked over.
+            // Until it is known again, it is also asked for when the tables are looked over.
             if lost {
                 shared.routes().look_for(&[(neighbour.interface, neighbour.address)]);
             }

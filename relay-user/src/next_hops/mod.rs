@@ -83,6 +83,8 @@ pub(crate) struct NextHops {
     devices: HashMap<u32, u32>,
     links: HashMap<u32, Link>,
     neighbours: HashMap<NeighbourKey, NeighbourState>,
+    /// Neighbours in use that the kernel has forgotten since it knew them: what it knew holds until it says otherwise.
+    unconfirmed: HashSet<NeighbourKey>,
     /// What a successor needs to go on with the table.
     remembered: Option<SharedArray<NeighbourRecord>>,
 }
@@ -101,6 +103,7 @@ impl NextHops {
             devices,
             links: HashMap::new(),
             neighbours: HashMap::new(),
+            unconfirmed: HashSet::new(),
             remembered: None,
         }
     }
@@ -123,7 +126,10 @@ impl NextHops {
             if record.state & RESOLVED != 0 {
                 // Until it is confirmed: better than to drop what worked until now.
                 let known = NeighbourState::Known(record.destination_mac());
-                self.neighbours.entry(via.neighbour()).or_insert(known);
+                self.neighbours.entry(via.neighbour()).or_insert_with(|| {
+                    self.unconfirmed.insert(via.neighbour());
+                    known
+                });
             }
             self.indexes.insert(via, *index);
             self.entries.insert(*index, Entry { via, users: *users });
@@ -203,6 +209,9 @@ impl NextHops {
             indexes.retain(|other| *other != index);
             if indexes.is_empty() {
                 self.by_neighbour.remove(&via.neighbour());
+                if self.unconfirmed.remove(&via.neighbour()) {
+                    self.neighbours.remove(&via.neighbour());
+                }
             }
         }
         self.set_state(index, 0);
@@ -225,9 +234,12 @@ impl NextHops {
         self.entries.get(&index).map(|entry| entry.via)
     }
 
-    /// Neighbours in use that have no MAC address; with `all`, every neighbour in use.
+    /// Neighbours in use whose MAC address the kernel does not know; with `all`, every neighbour in use.
     pub(crate) fn to_confirm(&self, all: bool) -> Vec<NeighbourKey> {
-        let known = |key| matches!(self.neighbours.get(key), Some(NeighbourState::Known(_)));
+        let known = |key| {
+            matches!(self.neighbours.get(key), Some(NeighbourState::Known(_)))
+                && !self.unconfirmed.contains(key)
+        };
         self.by_neighbour.keys().filter(|key| all || !known(key)).copied().collect()
     }
 
@@ -248,6 +260,7 @@ impl NextHops {
         self.links.remove(&interface);
         self.devices.remove(&interface);
         self.neighbours.retain(|(on, _), _| *on != interface);
+        self.unconfirmed.retain(|(on, _)| *on != interface);
         self.store_behind(interface);
     }
 
@@ -257,20 +270,27 @@ impl NextHops {
         self.store_behind(interface);
     }
 
-    /// A neighbour was found, changed or lost. All are remembered: the kernel bounds their number. Says whether the
-    /// neighbour is in use and its MAC address is not known any more.
+    /// A neighbour was found, changed or lost. All are remembered: the kernel bounds their number. One in use that the
+    /// kernel forgets, because it does not see that media uses it, goes on as it was known. Says whether the neighbour
+    /// should be asked for.
     pub(crate) fn neighbour_changed(&mut self, neighbour: &Neighbour) -> bool {
         let key = (neighbour.interface, neighbour.address);
-        let old = match neighbour.state {
-            NeighbourState::Unknown => self.neighbours.remove(&key),
-            state => self.neighbours.insert(key, state),
+        let old = self.neighbours.get(&key).copied().unwrap_or(NeighbourState::Unknown);
+        let in_use = self.by_neighbour.contains_key(&key);
+        match (neighbour.state, old) {
+            (NeighbourState::Unknown, NeighbourState::Known(_)) if in_use => {
+                self.unconfirmed.insert(key);
+                return true;
+            }
+            (NeighbourState::Unknown, _) => self.neighbours.remove(&key),
+            (state, _) => self.neighbours.insert(key, state),
         };
-        let old = old.unwrap_or(NeighbourState::Unknown);
-        if old != neighbour.state {
-            self.store_through(key);
+        self.unconfirmed.remove(&key);
+        if old == neighbour.state {
+            return false;
         }
-        let known = |state| matches!(state, NeighbourState::Known(_));
-        known(old) && !known(neighbour.state) && self.by_neighbour.contains_key(&key)
+        self.store_through(key);
+        in_use && !matches!(neighbour.state, NeighbourState::Known(_))
     }
 
     /// What there is now: whatever is not among these is gone.
@@ -285,11 +305,9 @@ impl NextHops {
         }
         let there: HashSet<NeighbourKey> =
             neighbours.iter().map(|found| (found.interface, found.address)).collect();
-        let gone: Vec<NeighbourKey> =
-            self.neighbours.keys().filter(|key| !there.contains(key)).copied().collect();
-        for key in gone {
-            self.neighbours.remove(&key);
-            self.store_through(key);
+        let gone = self.neighbours.keys().filter(|key| !there.contains(key)).copied();
+        for (interface, address) in gone.collect::<Vec<_>>() {
+            self.neighbour_changed(&Neighbour { interface, address, state: NeighbourState::Unknown });
         }
         for neighbour in neighbours {
             self.neighbour_changed(neighbour);

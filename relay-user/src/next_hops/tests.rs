@@ -55,7 +55,7 @@ fn a_next_hop_is_resolved_once_its_neighbour_is_known() {
         assert_eq!(hops.shared.read(index), NextHop::resolved([2; 6], [1; 6], SLOT, 1500));
         assert!(hops.to_confirm(false).is_empty());
         assert_eq!(hops.to_confirm(true), [via.neighbour()]);
-        hops.neighbour_changed(&neighbour(via, NeighbourState::Unknown));
+        hops.neighbour_changed(&neighbour(via, NeighbourState::Failed));
         assert!(!hops.is_resolved(index));
     }
 }
@@ -80,14 +80,29 @@ fn a_neighbour_that_the_kernel_gave_up_on_is_remembered_until_it_answers() {
 }
 
 #[test]
-fn a_neighbour_in_use_that_is_forgotten_is_to_be_asked_for() {
+fn a_neighbour_in_use_that_the_kernel_forgets_holds_until_it_is_known_otherwise() {
     let mut hops = hops();
-    assert!(!hops.neighbour_changed(&known(via(), 2)));
-    assert!(!hops.neighbour_changed(&neighbour(via(), NeighbourState::Unknown)), "nobody uses it");
-    hops.acquire(via()).unwrap();
-    assert!(!hops.neighbour_changed(&known(via(), 2)));
-    assert!(hops.neighbour_changed(&neighbour(via(), NeighbourState::Unknown)));
-    assert!(!hops.neighbour_changed(&neighbour(via(), NeighbourState::Failed)), "it was unknown before");
+    let forgotten = neighbour(via(), NeighbourState::Unknown);
+    hops.neighbour_changed(&known(via(), 2));
+    assert!(!hops.neighbour_changed(&forgotten), "nobody uses it");
+    hops.neighbour_changed(&known(via(), 2));
+    let index = hops.acquire(via()).unwrap();
+    assert!(hops.neighbour_changed(&forgotten), "it is to be asked for");
+    assert!(hops.is_resolved(index));
+    assert_eq!(hops.to_confirm(false), [via().neighbour()], "and again, until it is known");
+    hops.neighbour_changed(&known(via(), 3));
+    assert!(hops.to_confirm(false).is_empty());
+    assert_eq!(hops.shared.read(index), NextHop::resolved([3; 6], [1; 6], SLOT, 1500));
+
+    hops.neighbour_changed(&forgotten);
+    hops.neighbour_changed(&neighbour(via(), NeighbourState::Failed));
+    assert!(!hops.is_resolved(index), "it does not answer");
+
+    hops.neighbour_changed(&known(via(), 3));
+    hops.neighbour_changed(&forgotten);
+    hops.release(index);
+    let again = hops.acquire(via()).unwrap();
+    assert!(!hops.is_resolved(again), "without users it is forgotten, too");
 }
 
 #[test]
@@ -179,7 +194,8 @@ fn what_is_read_anew_replaces_what_was_known() {
     hops.neighbour_changed(&known(via6(), 2));
     let (index, index6) = (hops.acquire(via()).unwrap(), hops.acquire(via6()).unwrap());
     hops.read_anew(vec![link(1400, 1)], &[known(via6(), 4)]);
-    assert!(!hops.is_resolved(index), "its neighbour is gone");
+    assert_eq!(hops.to_confirm(false), [via().neighbour()], "the kernel knows its neighbour no more");
+    assert_eq!(hops.shared.read(index), NextHop::resolved([2; 6], [1; 6], SLOT, 1400));
     assert_eq!(hops.shared.read(index6), NextHop::resolved([4; 6], [1; 6], SLOT, 1400));
     hops.read_anew(vec![], &[]);
     assert_eq!(hops.shared.read(index6).state, NO_DEVICE);

@@ -118,7 +118,7 @@ impl Bench {
 /// A socket of a terminal.
 pub(crate) fn socket(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
     let socket = namespace.run(|| UdpSocket::bind(address).unwrap()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     socket
 }
 
@@ -164,9 +164,11 @@ impl<'a> Media<'a> {
             let (arrived, over) = (Arc::clone(&arrived), Arc::clone(&over));
             move || {
                 let mut buffer = [0; 2048];
-                while !over.load(Ordering::Relaxed) {
+                loop {
                     if receiver.recv_from(&mut buffer).is_ok() {
                         arrived.fetch_add(1, Ordering::Relaxed);
+                    } else if over.load(Ordering::Relaxed) {
+                        return;
                     }
                 }
             }
