@@ -46,12 +46,19 @@ impl Ours {
             // One that is not there needs no removal.
             let _ = self.map.remove(&from_std(*gone));
         }
+        let mut known: HashSet<IpAddr> = wanted.intersection(&self.known).copied().collect();
         for address in wanted.difference(&self.known) {
-            if let Err(error) = self.map.insert(from_std(*address), 0, 0) {
-                tracing::warn!(%address, %error, "the packet path does not know one of our addresses");
+            match self.map.insert(from_std(*address), 0, 0) {
+                Ok(()) => {
+                    known.insert(*address);
+                }
+                // Tried again when addresses are read the next time.
+                Err(error) => {
+                    tracing::warn!(%address, %error, "the packet path does not know one of our addresses");
+                }
             }
         }
-        self.known = wanted;
+        self.known = known;
     }
 }
 

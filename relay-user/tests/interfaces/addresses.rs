@@ -1,6 +1,8 @@
 //! Local addresses that are removed and added again, and routes that move.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use relay_user::LegSpec;
 use testbed::Topology;
@@ -165,9 +167,9 @@ fn answers_are_remembered_until_routes_change() {
     assert!(gateway().is_err());
     bench.ip("route add 192.0.2.0/24 via 10.78.2.2");
     let wait_for = |expected: Option<std::net::IpAddr>| {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
+        let deadline = Instant::now() + Duration::from_secs(2);
         while gateway().ok().flatten() != expected {
-            assert!(std::time::Instant::now() < deadline, "{:?}", gateway());
+            assert!(Instant::now() < deadline, "{:?}", gateway());
         }
     };
     wait_for(Some(Ipv4Addr::new(10, 78, 2, 2).into()));
@@ -175,4 +177,26 @@ fn answers_are_remembered_until_routes_change() {
     wait_for(Some(Ipv4Addr::new(10, 78, 1, 2).into()));
     bench.ip("route del 192.0.2.0/24");
     wait_for(None);
+}
+
+#[test]
+fn addresses_are_ours_as_long_as_an_interface_has_them() {
+    let bench = Bench::start();
+    let media = bench.media();
+    bench.topology.camera.ip(&["address", "add", "10.78.2.50/32", "dev", "lo"]).unwrap();
+    let stranger = socket(&bench.topology.camera, SocketAddr::from(([10, 78, 2, 50], 5000)));
+    let counted_as = |reason: &str| {
+        let before = media.dropped(&[reason]);
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while media.dropped(&[reason]) == before {
+            stranger.send_to(&rtp(1, b"media"), (Topology::CAMERA.relay, LEG_PORT)).unwrap();
+            assert!(Instant::now() < deadline, "not {reason}: {:?}", media.statistics());
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    counted_as("source_mismatch");
+    bench.ip("address add 10.78.2.50/24 dev viewer");
+    counted_as("looped");
+    bench.ip("address del 10.78.2.50/24 dev viewer");
+    counted_as("source_mismatch");
 }
