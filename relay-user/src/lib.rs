@@ -83,7 +83,7 @@ pub use limit::{
     SHORTEST_BURST,
 };
 pub use memory::Memory;
-pub use pins::StateError;
+pub use pins::{StateError, prepare as prepare_state};
 pub use plan::{Plan, StreamSpec};
 pub use relay::{DEFAULT_LEGS, Options, Relay, Route, Trial};
 pub use retag::{Continuity, RetagSpec};

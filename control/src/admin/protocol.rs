@@ -17,6 +17,11 @@ pub enum Request {
         /// [`Call::id`].
         call: String,
     },
+    /// End the daemon.
+    Stop {
+        /// Whether media runs on for the next daemon, and nobody is told; otherwise all calls end first.
+        keep_media: bool,
+    },
     /// Copies of the packets of a leg. After [`Reply::Capturing`] and its line feed follows a capture (pcapng), until
     /// a limit is reached, the leg ends, or the asker closes its sending side.
     Tap {
@@ -39,6 +44,8 @@ pub enum Reply {
     HangingUp,
     /// No such call.
     NoSuchCall,
+    /// The daemon is ending.
+    Stopping,
     /// A capture follows.
     Capturing,
     /// No such leg.
@@ -84,6 +91,10 @@ pub struct Relay {
     pub port_pairs: PortPairs,
     /// What the XDP program counted over all legs, by name: forwarded, dropped, left to the kernel.
     pub counters: BTreeMap<String, u64>,
+    /// Where maps and links are pinned; `null`: media ends with the daemon.
+    pub state: Option<String>,
+    /// Legs that a daemon before this one left running; they belong to no call.
+    pub adopted: Vec<Leg>,
 }
 
 /// An interface of the data plane.
@@ -149,7 +160,7 @@ pub struct Call {
 pub struct Leg {
     /// Its name in `culvert tap`; `null` when it is gone and only its counters are left.
     pub id: Option<String>,
-    /// `caller` or `called`.
+    /// `caller` or `called`; `adopted` for a leg of a call that a daemon before this one had.
     pub side: String,
     /// Which medium of the session description, counted from 0.
     pub medium: usize,

@@ -5,6 +5,7 @@ mod check;
 mod hangup;
 mod run;
 mod status;
+mod stop;
 mod table;
 mod tap;
 
@@ -60,6 +61,8 @@ enum Command {
     Status(status::Arguments),
     /// End a call: BYE to both sides
     Hangup(hangup::Arguments),
+    /// End a running gateway; with --keep-media, leave media running for the next one
+    Stop(stop::Arguments),
     /// Copy the packets of a leg into a file that Wireshark reads: relayed packets never show in tcpdump
     Tap(tap::Arguments),
 }
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Stop(arguments) => stop::run(&arguments),
         Command::Hangup(arguments) => hangup::run(&arguments),
         Command::Tap(arguments) => tap::run(&arguments),
     };

@@ -12,7 +12,8 @@ use crate::daemon;
 #[command(
     after_help = "Examples:\n  culvert run --config /etc/culvert.toml\n  culvert run --config culvert.toml \
                         --log-json --log warn,control=info\n\nSIGINT or SIGTERM ends all calls with BYE and stops; a \
-                        second signal stops at once."
+                        second signal stops at once. SIGUSR2 leaves at once and keeps media running for the next \
+                        daemon, as `culvert stop --keep-media` does."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]

@@ -71,7 +71,10 @@ fn describe(status: &Status) -> String {
     sections.push(render(&["registered", "source", "contact", "expires in"], &rows));
     let rows: Vec<_> = status.calls.iter().map(call).collect();
     sections.push(render(&["call", "from", "to", "mode", "state", "age", "set-up"], &rows));
-    let rows: Vec<_> = status.calls.iter().flat_map(legs).collect();
+    let mut rows: Vec<_> =
+        status.calls.iter().flat_map(|call| call.legs.iter().map(|leg| leg_row(&call.id, leg))).collect();
+    let adopted = status.relay.iter().flat_map(|relay| &relay.adopted);
+    rows.extend(adopted.map(|leg| leg_row("-", leg)));
     let heading =
         ["leg", "call", "side", "media", "local", "remote", "path", "received", "sent", "dropped", "idle"];
     sections.push(render(&heading, &rows));
@@ -105,6 +108,12 @@ fn relay(status: &Status) -> String {
         "\nmedia port pairs: {} in use, {} resting, {} free\n",
         pairs.in_use, pairs.resting, pairs.free
     ));
+    text.push_str(&match &relay.state {
+        Some(state) => {
+            format!("media outlives the daemon: pinned in {state}, {} legs adopted\n", relay.adopted.len())
+        }
+        None => "media ends with the daemon: nothing is pinned\n".to_owned(),
+    });
     text
 }
 
@@ -120,23 +129,20 @@ fn call(call: &Call) -> Vec<String> {
     ]
 }
 
-fn legs(call: &Call) -> Vec<Vec<String>> {
-    let row = |leg: &admin::Leg| {
-        vec![
-            leg.id.clone().unwrap_or_else(|| "-".to_owned()),
-            call.id.clone(),
-            leg.side.clone(),
-            format!("{} {}", leg.medium, leg.kind),
-            leg.local.clone(),
-            leg.remote.clone().unwrap_or_else(|| "-".to_owned()),
-            paths(leg),
-            leg.received.to_string(),
-            leg.sent.to_string(),
-            dropped(&leg.dropped),
-            format!("{:.0} s", leg.idle_seconds),
-        ]
-    };
-    call.legs.iter().map(row).collect()
+fn leg_row(call: &str, leg: &admin::Leg) -> Vec<String> {
+    vec![
+        leg.id.clone().unwrap_or_else(|| "-".to_owned()),
+        call.to_owned(),
+        leg.side.clone(),
+        format!("{} {}", leg.medium, leg.kind),
+        leg.local.clone(),
+        leg.remote.clone().unwrap_or_else(|| "-".to_owned()),
+        paths(leg),
+        leg.received.to_string(),
+        leg.sent.to_string(),
+        dropped(&leg.dropped),
+        format!("{:.0} s", leg.idle_seconds),
+    ]
 }
 
 /// Who forwards; with counts where more than one did.

@@ -9,8 +9,8 @@ use relay_user::{MOST_BITS_PER_SECOND, MOST_PACKETS_PER_SECOND, RateLimit, Tag, 
 
 use super::file::{self, Authenticate};
 use super::{
-    Account, Config, ConfigError, DigestAlgorithm, Limits, Mode, Network, Proof, Relay, Rtcp, Rule, Secret,
-    Sip, Source, Timers,
+    Account, Config, ConfigError, DEFAULT_STATE, DigestAlgorithm, Limits, Mode, Network, Proof, Relay, Rtcp,
+    Rule, Secret, Sip, Source, State, Timers,
 };
 
 /// Shortest password that is accepted.
@@ -314,6 +314,7 @@ impl Checker<'_> {
             );
         }
         let limit = self.leg_limit(&relay)?;
+        let state = self.state(relay.state.as_deref())?;
         Ok(Relay {
             relearn_after,
             quality: relay.quality,
@@ -326,7 +327,20 @@ impl Checker<'_> {
             quarantine: seconds(relay.quarantine_seconds),
             source: relay.source,
             media_timeout: (relay.media_timeout_seconds > 0).then(|| seconds(relay.media_timeout_seconds)),
+            state,
         })
+    }
+
+    fn state(&self, folder: Option<&str>) -> Result<State, ConfigError> {
+        match folder {
+            None | Some(DEFAULT_STATE) => Ok(State::Default),
+            Some("" | "none") => Ok(State::None),
+            Some(folder) if folder.starts_with('/') => Ok(State::Folder(folder.into())),
+            Some(folder) => {
+                let fix = format!("Name one below /sys/fs/bpf, such as {DEFAULT_STATE}.");
+                self.fail("relay.state", &format!("{folder:?}"), "an absolute path, or \"none\"", &fix)
+            }
+        }
     }
 
     /// What one leg may receive; 0 stands for no limit.

@@ -139,6 +139,7 @@ pub(super) struct Relay {
     pub(super) rtcp: Rtcp,
     #[serde(default = "default::media_timeout_seconds")]
     pub(super) media_timeout_seconds: u32,
+    pub(super) state: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -157,7 +157,23 @@ pub struct Relay {
     pub rtcp: Rtcp,
     /// Silence of both sides after which a call ends; `None`: never.
     pub media_timeout: Option<Duration>,
+    /// What keeps media running when the daemon ends otherwise than by being stopped.
+    pub state: State,
 }
+
+/// Where maps and links are pinned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nowhere: media ends with the daemon.
+    None,
+    /// In [`DEFAULT_STATE`] if that is possible, else nowhere.
+    Default,
+    /// In this folder, or the daemon does not start.
+    Folder(PathBuf),
+}
+
+/// The state folder where the configuration names none.
+pub const DEFAULT_STATE: &str = "/sys/fs/bpf/culvert/default";
 
 /// How the XDP program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]

@@ -20,24 +20,40 @@ const BATCH: usize = 64;
 /// Questions that wait for the core.
 const QUESTIONS: usize = 16;
 
+/// How long an answer over the admin socket may take on its way out.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// Longest sleep where no timer runs.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// SIGINT and SIGTERM.
+/// SIGINT and SIGTERM, and SIGUSR2.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    leave: Signal,
+}
+
+/// How the daemon is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// All calls end first.
+    Stop,
+    /// At once, and media runs on.
+    Leave,
 }
 
 impl Signals {
     pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        let leave = signal(SignalKind::user_defined2())?;
+        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)?, leave })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> End {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => End::Stop,
+            _ = self.terminate.recv() => End::Stop,
+            _ = self.leave.recv() => End::Leave,
         }
     }
 }
@@ -49,11 +65,13 @@ pub(super) struct Engine {
     sockets: Sockets,
     media: MediaPlane,
     started: Instant,
+    /// How somebody asked over the admin socket that the daemon ends.
+    asked: Option<End>,
 }
 
 impl Engine {
     pub(super) fn new(config: Arc<Config>, core: Core, sockets: Sockets, media: MediaPlane) -> Self {
-        Self { config, core, sockets, media, started: Instant::now() }
+        Self { config, core, sockets, media, started: Instant::now(), asked: None }
     }
 
     /// Runs until a signal, then until all calls have ended or the time for that is over.
@@ -70,6 +88,7 @@ impl Engine {
         loop {
             let due = self.core.next_due().into_iter().chain(stop_at).min();
             let due = due.unwrap_or_else(|| Instant::now() + IDLE);
+            let mut end = None;
             tokio::select! {
                 count = arrivals.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -85,17 +104,27 @@ impl Engine {
                 }
                 Some(event) = self.media.next() => self.media_event(event),
                 Some(question) = questions.recv() => self.answer(question),
-                () = signals.next() => {
-                    if stop_at.is_some() {
-                        // A second signal: at once.
-                        break;
-                    }
+                signal = signals.next() => end = Some(signal),
+                () = tokio::time::sleep_until(due.into()) => {}
+            }
+            match end.or(self.asked.take()) {
+                Some(End::Leave) if self.media.can_leave() => {
+                    self.media.leave();
+                    tracing::info!("left; media runs on");
+                    // Who asked for it is still to be answered.
+                    tokio::time::sleep(FAREWELL).await;
+                    return;
+                }
+                Some(End::Leave) => tracing::warn!("media cannot run on: `state` in [relay] is \"none\""),
+                // A second time: at once.
+                Some(End::Stop) if stop_at.is_some() => break,
+                Some(End::Stop) => {
                     tracing::info!("stopping");
                     let now = Instant::now();
                     stop_at = Some(now + self.config.sip.shutdown);
                     self.core.stop(now);
                 }
-                () = tokio::time::sleep_until(due.into()) => {}
+                None => {}
             }
             self.core.expire(Instant::now());
             self.carry_out();
@@ -148,6 +177,14 @@ impl Engine {
                 } else {
                     Reply::NoSuchCall
                 }
+            }
+            Request::Stop { keep_media: true } if !self.media.can_leave() => Reply::Refused {
+                message: "media cannot run on without the daemon: nothing is pinned; set `state` in [relay]"
+                    .to_owned(),
+            },
+            Request::Stop { keep_media } => {
+                self.asked = Some(if keep_media { End::Leave } else { End::Stop });
+                Reply::Stopping
             }
             Request::Status => {
                 let mut report = self.core.report(now);

@@ -4,14 +4,15 @@
 //! one media session follow each other, because its call asks one at a time.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use relay_user::{ModeChoice, Relay, RtcpMode, SourcePolicy};
 use tokio::sync::mpsc;
 
-use super::log;
-use crate::config::{self, Config, RelayMode, Rtcp, Source};
+use super::{adopted, log};
+use crate::config::{self, Config, DEFAULT_STATE, RelayMode, Rtcp, Source, State};
 use crate::session::{
     LegPolicy, Network, PortError, SessionCore, SessionError, SessionId, SessionOptions, Side as SessionSide,
 };
@@ -87,6 +88,8 @@ impl Session {
 pub(super) struct Plane {
     pub(super) relay: Relay,
     pub(super) sessions: SessionCore<Relay>,
+    /// Where maps and links are pinned.
+    pub(super) state: Option<PathBuf>,
 }
 
 /// The media plane of the daemon; in direct mode there is none.
@@ -106,6 +109,9 @@ impl MediaPlane {
             Some(relay) => Some(attach(config, relay).await?),
             None => None,
         };
+        if let (Some(plane), Some(relay)) = (&plane, &config.relay) {
+            tokio::spawn(adopted::watch(plane.clone(), relay.media_timeout));
+        }
         let (sender, events) = mpsc::channel(EVENTS);
         Ok(Self { plane, known: HashMap::new(), sender, events, under_way: 0 })
     }
@@ -195,8 +201,51 @@ impl MediaPlane {
                 let _ = plane.sessions.end(session.id).await;
             }
         };
-        // Dropping the data plane detaches the program, and with it every rule that is left.
+        // What has not ended by then ends with the data plane.
         let _ = tokio::time::timeout(STOP, end).await;
+        if let Err(error) = plane.relay.stop() {
+            tracing::warn!(%error, "the state folder cannot be emptied");
+        }
+    }
+
+    /// Whether media can run on without this daemon.
+    pub(super) fn can_leave(&self) -> bool {
+        self.plane.as_ref().is_none_or(|plane| plane.state.is_some())
+    }
+
+    /// Leaves media running for the next daemon.
+    pub(super) fn leave(self) {
+        if let Some(plane) = &self.plane {
+            plane.relay.leave();
+        }
+    }
+
+    /// The daemon cannot start: leaves what a daemon before it left, or nothing.
+    pub(super) fn abandon(self) {
+        let Some(plane) = &self.plane else { return };
+        if !plane.relay.adopted().is_empty() {
+            plane.relay.leave();
+        } else if let Err(error) = plane.relay.stop() {
+            tracing::warn!(%error, "the state folder cannot be emptied");
+        }
+    }
+}
+
+/// Makes the state folder ready, while there is the privilege to mount the file system that it takes.
+pub(super) fn prepare_state(relay: &mut config::Relay) -> Result<(), StartError> {
+    let folder = match &relay.state {
+        State::None => return Ok(()),
+        State::Default => Path::new(DEFAULT_STATE),
+        State::Folder(folder) => folder,
+    };
+    match relay_user::prepare_state(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if relay.state == State::Default => {
+            tracing::warn!(%error, "media ends with the daemon");
+            relay.state = State::None;
+            Ok(())
+        }
+        Err(error) => Err(relay_user::StartError::from(error).into()),
     }
 }
 
@@ -210,6 +259,11 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
             error,
         })?;
     }
+    let state = match &relay.state {
+        State::None => None,
+        State::Default => Some(PathBuf::from(DEFAULT_STATE)),
+        State::Folder(folder) => Some(folder.clone()),
+    };
     let options = relay_user::Options {
         interfaces: relay.interfaces.clone(),
         mode: match relay.mode {
@@ -219,7 +273,7 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
         },
         legs: relay.legs,
         ports: vec![relay.ports.first..=relay.ports.last],
-        state: None,
+        state: state.clone(),
     };
     let attached = Relay::start(&options).await?;
     for interface in attached.interfaces() {
@@ -252,7 +306,15 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
         },
         most_sessions: config.sip.limits.calls,
     };
-    Ok(Plane { sessions: SessionCore::new(attached.clone(), options)?, relay: attached })
+    let sessions = SessionCore::new(attached.clone(), options)?;
+    let adopted = attached.adopted();
+    for (_, leg) in &adopted {
+        sessions.hold_port(leg.local);
+    }
+    if !adopted.is_empty() {
+        tracing::info!(legs = adopted.len(), "media of a daemon before this one runs on");
+    }
+    Ok(Plane { sessions, relay: attached, state })
 }
 
 async fn negotiate(

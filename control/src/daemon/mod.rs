@@ -1,6 +1,7 @@
 //! The daemon: opens what the configuration names, drops what privilege it does not need, runs until a signal, and
 //! leaves nothing behind.
 
+mod adopted;
 mod engine;
 mod log;
 mod media;
@@ -45,7 +46,11 @@ pub enum RunError {
 ///
 /// # Errors
 /// [`RunError`] when the daemon cannot start; nothing stays open then.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(mut config: Config) -> Result<(), RunError> {
+    // Mounting takes more than is kept.
+    if let Some(relay) = &mut config.relay {
+        media::prepare_state(relay)?;
+    }
     // Capabilities belong to a thread: drop them while there is only this one.
     privileges::drop_unneeded(&config)?;
     let runtime =
@@ -57,8 +62,15 @@ async fn serve(config: Arc<Config>) -> Result<(), RunError> {
     let signals = engine::Signals::new().map_err(RunError::Signals)?;
     let admin = admin::Server::open(&config.admin_socket)?;
     let media = media::MediaPlane::start(&config).await?;
-    let (sockets, arrivals) = Sockets::open(&config.sip.listen, &config.sip.limits)?;
-    let core = Core::new(Arc::clone(&config)).map_err(RunError::Randomness)?;
+    let opened = Sockets::open(&config.sip.listen, &config.sip.limits).map_err(RunError::from);
+    let core = Core::new(Arc::clone(&config)).map_err(RunError::Randomness);
+    let (sockets, arrivals, core) = match (opened, core) {
+        (Ok((sockets, arrivals)), Ok(core)) => (sockets, arrivals, core),
+        (Err(error), _) | (_, Err(error)) => {
+            media.abandon();
+            return Err(error);
+        }
+    };
     for listen in &config.sip.listen {
         tracing::info!(%listen, "listening");
     }

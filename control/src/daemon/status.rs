@@ -36,14 +36,14 @@ pub(super) async fn collect(
 
 async fn add_legs(call: &mut Call, plane: &Plane, session: Session) {
     let Some(report) = plane.sessions.statistics(session.id).await else { return };
-    call.legs = report.legs.iter().map(|leg| describe(leg, session)).collect();
+    call.legs = report.legs.iter().map(|leg| describe(leg, session.name(leg.side).to_string())).collect();
 }
 
-fn describe(leg: &LegReport, session: Session) -> Leg {
+fn describe(leg: &LegReport, side: String) -> Leg {
     let counted = &leg.statistics;
     Leg {
         id: leg.name.clone(),
-        side: session.name(leg.side).to_string(),
+        side,
         medium: leg.medium,
         kind: match leg.kind {
             MediaKind::Rtp => "rtp",
@@ -102,6 +102,8 @@ fn relay(plane: &Plane) -> Relay {
             .collect(),
         port_pairs: PortPairs { in_use: ports.in_use, resting: ports.quarantined, free: ports.free },
         counters: counters(&plane.relay),
+        state: plane.state.as_ref().map(|state| state.display().to_string()),
+        adopted: adopted(plane),
     }
 }
 
@@ -109,4 +111,22 @@ fn relay(plane: &Plane) -> Relay {
 fn counters(relay: &relay_user::Relay) -> BTreeMap<String, u64> {
     let rtcp = relay.rtcp_counters().named().into_iter().filter(|(_, count)| *count > 0);
     relay.counters().into_iter().chain(rtcp).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn adopted(plane: &Plane) -> Vec<Leg> {
+    let leg = |(leg, spec): (relay_user::LegId, relay_user::LegSpec)| {
+        let statistics = plane.relay.statistics(leg)?;
+        let report = LegReport {
+            name: Some(leg.to_string()),
+            medium: 0,
+            side: crate::session::Side::Caller,
+            kind: spec.media,
+            local: spec.local,
+            statistics,
+        };
+        Some(describe(&report, "adopted".to_owned()))
+    };
+    let mut legs: Vec<Leg> = plane.relay.adopted().into_iter().filter_map(leg).collect();
+    legs.sort_by(|one, other| one.local.cmp(&other.local));
+    legs
 }

@@ -4,7 +4,7 @@
 //! No future of [`SessionCore`] may be dropped before it is done: legs may be installed behind it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,8 @@ use super::error::with_causes;
 use super::plane::DataPlane;
 use super::state::Session;
 use super::{
-    Description, LocalMedia, Network, PortError, PortGauge, PortPool, SessionError, SessionReport, Side,
-    choose,
+    Description, LocalMedia, Network, PortError, PortGauge, PortPair, PortPool, SessionError, SessionReport,
+    Side, choose,
 };
 
 /// Names a session. Never reused within the life of a [`SessionCore`].
@@ -79,6 +79,8 @@ struct Inner<D: DataPlane> {
     pool: Mutex<PortPool>,
     sessions: Mutex<HashMap<SessionId, SharedSession<D>>>,
     next: AtomicU64,
+    /// What session numbers are added to, to name the owner of a leg: legs outlive the process, and numbers start anew.
+    owners: u64,
 }
 
 /// One session; its lock is held across the calls into the data plane, so that changes of one session follow each
@@ -101,6 +103,7 @@ impl<D: DataPlane> SessionCore<D> {
             pool: Mutex::new(pool),
             sessions: Mutex::default(),
             next: AtomicU64::new(1),
+            owners: getrandom::u64().unwrap_or(0),
         })))
     }
 
@@ -118,7 +121,9 @@ impl<D: DataPlane> SessionCore<D> {
     ) -> Result<(SessionId, Vec<LocalMedia>), SessionError> {
         let networks = (self.network(caller).await?, self.network(callee).await?);
         let id = SessionId(self.0.next.fetch_add(1, Ordering::Relaxed));
-        let mut session = Session::new(id, (caller, networks.0), (callee, networks.1), Instant::now());
+        let owner = self.0.owners.wrapping_add(id.0);
+        let mut session =
+            Session::new((id, owner), (caller, networks.0), (callee, networks.1), Instant::now());
         let local = session.take_offer(Side::Caller, offer, &mut lock(&self.0.pool))?;
         let session = self.keep(id, session)?;
         session.lock().await.expect_media(&self.0.plane, self.0.options.legs).await;
@@ -197,6 +202,16 @@ impl<D: DataPlane> SessionCore<D> {
     #[must_use]
     pub fn count(&self) -> usize {
         lock(&self.0.sessions).len()
+    }
+
+    /// Keeps a port from being given out, because media uses it already. [`SessionCore::release_port`] lets it rest.
+    pub fn hold_port(&self, port: SocketAddr) {
+        lock(&self.0.pool).hold(port);
+    }
+
+    /// Media does not use a port any more: its pair rests.
+    pub fn release_port(&self, port: SocketAddr) {
+        lock(&self.0.pool).release(PortPair::of(port), Instant::now());
     }
 
     /// How the media ports are used.

@@ -19,6 +19,12 @@ pub struct PortPair {
 }
 
 impl PortPair {
+    /// The pair that a port belongs to.
+    #[must_use]
+    pub fn of(port: SocketAddr) -> Self {
+        Self { address: port.ip(), even: port.port() & !1 }
+    }
+
     /// Address and even port.
     #[must_use]
     pub fn rtp(self) -> SocketAddr {
@@ -150,6 +156,15 @@ impl PortPool {
         Ok(PortPair { address, even })
     }
 
+    /// Takes the pair of a port that is in use already. Says whether it was free.
+    pub fn hold(&mut self, port: SocketAddr) -> bool {
+        let pair = PortPair::of(port);
+        let Some(ports) = self.addresses.get_mut(&pair.address) else { return false };
+        let Some(at) = ports.free.iter().position(|free| *free == pair.even) else { return false };
+        ports.free.remove(at);
+        ports.in_use.insert(pair.even)
+    }
+
     /// Gives a pair back; it rests before it can be taken again. A pair that is not in use is ignored.
     pub fn release(&mut self, pair: PortPair, now: Instant) {
         let Some(ports) = self.addresses.get_mut(&pair.address) else {
@@ -232,6 +247,19 @@ mod tests {
         assert!(pool.take(HERE, now + REST / 2).is_err());
         assert_eq!(pool.gauge(now + REST), PortGauge { in_use: 0, quarantined: 0, free: 1 });
         assert_eq!(pool.take(HERE, now + REST).unwrap(), pair);
+    }
+
+    #[test]
+    fn a_pair_that_is_in_use_already_is_not_given_out() {
+        let now = Instant::now();
+        let mut pool = pool(30000..=30003);
+        assert!(pool.hold((HERE, 30001).into()));
+        assert!(!pool.hold((HERE, 30000).into()), "its pair is held");
+        assert!(!pool.hold(("198.51.100.1".parse::<IpAddr>().unwrap(), 30000).into()));
+        assert_eq!(pool.take(HERE, now).unwrap().rtp().port(), 30002);
+        assert!(pool.take(HERE, now).is_err());
+        pool.release(super::PortPair::of((HERE, 30001).into()), now);
+        assert_eq!(pool.gauge(now), PortGauge { in_use: 1, quarantined: 1, free: 0 });
     }
 
     #[test]

@@ -19,6 +19,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Session<L> {
     id: SessionId,
+    /// Names the session to those who adopt its legs.
+    owner: u64,
     caller: Terminal,
     callee: Terminal,
     since: Instant,
@@ -41,13 +43,14 @@ struct Done<L> {
 
 impl<L: Copy + Display + Send + Sync> Session<L> {
     pub(super) fn new(
-        id: SessionId,
+        (id, owner): (SessionId, u64),
         (caller, caller_network): (IpAddr, Network),
         (callee, callee_network): (IpAddr, Network),
         now: Instant,
     ) -> Self {
         Self {
             id,
+            owner,
             caller: Terminal { address: caller, network: caller_network },
             callee: Terminal { address: callee, network: callee_network },
             since: now,
@@ -307,7 +310,7 @@ impl<L: Copy + Display + Send + Sync> Session<L> {
         let mut plan = Plan::default();
         for (_, wanted) in new {
             plan.streams.extend(streams(plan.legs.len(), wanted.len()));
-            plan.legs.extend(wanted.iter().map(|leg| leg.spec.clone()));
+            plan.legs.extend(wanted.iter().map(|leg| leg.spec.clone().owner(self.owner)));
         }
         if plan.legs.is_empty() {
             return Ok(());

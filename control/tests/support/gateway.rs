@@ -28,15 +28,22 @@ impl Gateway {
         write!(configuration, "\n[admin]\nsocket = \"{}\"\n", socket.display()).unwrap();
         let file = folder.path().join("culvert.toml");
         fs::write(&file, configuration).unwrap();
-        let program = env!("CARGO_BIN_EXE_culvert");
-        let mut command =
-            namespace.map_or_else(|| Command::new(program), |namespace| namespace.command(program));
-        command.args(["run", "--config"]).arg(&file).stdin(Stdio::null());
-        command.stderr(File::create(folder.path().join("log")).unwrap());
-        let process = command.spawn().unwrap();
+        let process = spawn(namespace, &folder);
         let mut gateway = Self { process, folder };
         gateway.wait_until_it_answers();
         gateway
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Another daemon with the same configuration, after this one has ended.
+    pub(crate) fn start_again(&mut self, namespace: Option<&Namespace>) {
+        self.process = spawn(namespace, &self.folder);
+        self.wait_until_it_answers();
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -113,6 +120,14 @@ impl Gateway {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+fn spawn(namespace: Option<&Namespace>, folder: &TempDir) -> Child {
+    let program = env!("CARGO_BIN_EXE_culvert");
+    let mut command = namespace.map_or_else(|| Command::new(program), |namespace| namespace.command(program));
+    command.args(["run", "--config"]).arg(folder.path().join("culvert.toml")).stdin(Stdio::null());
+    command.stderr(File::create(folder.path().join("log")).unwrap());
+    command.spawn().unwrap()
 }
 
 impl Drop for Gateway {

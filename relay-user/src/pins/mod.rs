@@ -104,6 +104,15 @@ pub enum StateError {
     },
 }
 
+/// Makes sure that a state folder exists, and mounts the BPF file system that it takes if that is missing. A process that
+/// gives up privileges before it starts the data plane calls this first; [`crate::Relay::start`] does it too.
+///
+/// # Errors
+/// See [`StateError`].
+pub fn prepare(state: &Path) -> Result<(), StateError> {
+    bpffs::prepare(state)
+}
+
 /// The folder of pins that this process owns.
 pub(crate) struct Pins {
     state: PathBuf,
