@@ -82,8 +82,8 @@ impl Relay {
     /// within the millisecond that this takes are dropped and counted.
     ///
     /// # Errors
-    /// One of the legs is not installed, is a shared port, or `ingress` feeds another leg already; nothing has changed
-    /// then.
+    /// One of the legs is not installed or is a shared port, `ingress` feeds another leg already, or `egress` is being
+    /// switched by another; nothing has changed then.
     pub async fn switch(&self, egress: LegId, ingress: LegId) -> Result<(), InstallError> {
         self.check_open()?;
         let target = self.shared.state().target_of_new_sender(egress);

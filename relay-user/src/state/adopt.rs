@@ -81,6 +81,7 @@ impl State {
             remote: leg.remote,
             hop: leg.hop,
             egress,
+            is_cut: false,
             sent_elsewhere: leg.sent_elsewhere.into(),
             ingress: Vec::new(),
             sent_before: leg.sent_before.into(),

@@ -97,7 +97,7 @@ impl State {
         if leg.spec.shared == Sharing::Port {
             return nowhere(u32::from(leg.group), flags);
         }
-        let sender = leg.egress.and_then(|egress| self.leg(egress));
+        let sender = leg.egress.filter(|_| !leg.is_cut).and_then(|egress| self.leg(egress));
         let Some((sender, remote, hop)) =
             sender.and_then(|sender| Some((sender, sender.remote?, sender.hop?)))
         else {

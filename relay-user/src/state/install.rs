@@ -55,6 +55,7 @@ impl State {
                 remote: spec.remote.filter(|remote| remote.port() != 0),
                 hop,
                 egress: egress.and_then(|at| ids.get(at)).copied(),
+                is_cut: false,
                 sent_elsewhere: Sent::default(),
                 ingress: Vec::new(),
                 sent_before: Sent::default(),

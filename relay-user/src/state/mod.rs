@@ -53,6 +53,8 @@ pub(crate) struct Installed {
     hop: Option<u32>,
     /// The leg that sends on what arrives here.
     egress: Option<LegId>,
+    /// It leads nowhere for the moment, because `egress` is being switched to another leg.
+    is_cut: bool,
     /// What had been counted here when `egress` began to send it on.
     sent_elsewhere: Sent,
     /// The legs whose packets leave here.

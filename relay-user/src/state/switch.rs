@@ -3,7 +3,6 @@
 use std::mem::offset_of;
 use std::sync::atomic::Ordering;
 
-use relay_common::leg::Route;
 use relay_common::quality::Quality;
 use relay_common::retag::{Offsets, Retag};
 
@@ -11,8 +10,8 @@ use crate::error::InstallError;
 use crate::leg::{LegId, Sharing};
 use crate::routes::Target;
 
-use super::State;
 use super::egress::continues;
+use super::{Installed, State};
 
 /// How far a receiver's stream has come: what the first packet of its next source continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +46,29 @@ impl State {
         if from.egress.is_some_and(|other| other != egress) {
             return unfit(ingress, "feeds another leg already; switch that one to another source first");
         }
-        if from.egress == Some(egress) {
+        let before: Vec<LegId> = to.ingress.iter().copied().filter(|feeder| *feeder != ingress).collect();
+        if before.is_empty() && from.egress == Some(egress) {
             return Ok(None);
         }
-        let before = to.ingress.clone();
+        if self.legs_of(&before).any(|leg| leg.is_cut) {
+            return unfit(egress, "is being switched to another source at this moment; try again");
+        }
         for feeder in &before {
-            // The exit stays as it is but for the index, until the books of both are closed.
-            let word = self.route_word(*feeder);
-            let now = Route::from_word(word.load(Ordering::Relaxed));
-            word.store(Route::new(0, now.flags()).word(), Ordering::Release);
+            self.cut(*feeder, true);
         }
         Ok(Some(before))
+    }
+
+    /// Has a leg lead nowhere for the moment, or no longer.
+    fn cut(&mut self, feeder: LegId, is_cut: bool) {
+        if let Some(leg) = self.leg_mut(feeder) {
+            leg.is_cut = is_cut;
+            self.store_exit(feeder);
+        }
+    }
+
+    fn legs_of(&self, ids: &[LegId]) -> impl Iterator<Item = &Installed> {
+        ids.iter().filter_map(|id| self.leg(*id))
     }
 
     /// The second half: `ingress` is the source of `egress` from now on, which continues what `before` sent.
@@ -70,10 +81,10 @@ impl State {
         before: &[LegId],
         way: Option<(Target, u32)>,
     ) -> Result<bool, InstallError> {
-        let free = self.leg(ingress).is_some_and(|leg| leg.egress.is_none());
-        if self.leg(egress).is_none() || !free {
+        let fits = self.leg(ingress).is_some_and(|leg| leg.egress.is_none_or(|current| current == egress));
+        if self.leg(egress).is_none() || !fits {
             for feeder in before {
-                self.store_exit(*feeder);
+                self.cut(*feeder, false);
             }
             return Err(InstallError::Gone);
         }
@@ -81,7 +92,10 @@ impl State {
         let base = before.iter().filter(|_| continues).find_map(|feeder| self.base(*feeder));
         for feeder in before {
             self.part(*feeder);
-            self.store_exit(*feeder);
+            self.cut(*feeder, false);
+        }
+        if self.leg(ingress).is_some_and(|leg| leg.egress == Some(egress)) {
+            return Ok(false);
         }
         let current = self.target(egress);
         let mut taken = false;
@@ -93,7 +107,7 @@ impl State {
             taken = true;
         }
         let sent = self.counters.of(ingress.slot).sent();
-        let measures = self.leg(ingress).is_some_and(|leg| leg.meter.is_some());
+        let measures = self.leg(ingress).is_some_and(|leg| leg.spec.quality);
         if let Some(leg) = self.leg_mut(ingress) {
             leg.egress = Some(egress);
             leg.sent_elsewhere = sent;

@@ -183,6 +183,49 @@ fn a_leg_that_never_sent_may_be_switched_to_a_source() {
 }
 
 #[test]
+fn of_two_who_switch_at_the_same_moment_one_is_told_to_try_again() {
+    let two = TwoCameras::start();
+    let third = LegSpec::new((Topology::CAMERA.relay, SECOND_LEG + 2).into())
+        .remote((Topology::CAMERA.terminal, SECOND_PORT + 2).into());
+    let plan = Plan { legs: vec![third], streams: vec![] };
+    let third = two.bench.runtime.block_on(two.bench.relay.install(&plan)).unwrap()[0];
+    let (relay, viewer) = (&two.bench.relay, two.legs[2]);
+    let (one, other) = two
+        .bench
+        .runtime
+        .block_on(async { tokio::join!(relay.switch(viewer, two.legs[1]), relay.switch(viewer, third)) });
+    assert!(one.is_ok(), "{one:?}");
+    assert!(matches!(other, Err(InstallError::Unfit { leg, .. }) if leg == viewer), "{other:?}");
+    two.send(1, 9, 9);
+    two.see();
+}
+
+#[test]
+fn a_receiver_of_several_sources_keeps_only_the_one_that_it_is_switched_to() {
+    let bench = Bench::start();
+    let side = Topology::CAMERA;
+    let second = LegSpec::new((side.relay, SECOND_LEG).into()).remote((side.terminal, SECOND_PORT).into());
+    let legs = vec![camera_leg(SourcePolicy::Pinned), second, viewer_leg(SourcePolicy::Pinned)];
+    let streams = [0, 1].map(|ingress| StreamSpec { ingress, egress: 2 }).to_vec();
+    let legs = bench.runtime.block_on(bench.relay.install(&Plan { legs, streams })).unwrap();
+    let cameras = [bench.camera_socket(CAMERA_PORT), bench.camera_socket(SECOND_PORT)];
+    let viewer = bench.viewer_socket(VIEWER_PORT);
+    let send = |camera: usize, sequence| {
+        let to = (side.relay, [CAMERA_LEG, SECOND_LEG][camera]);
+        cameras[camera].send_to(&rtp(sequence, 7), to).unwrap();
+    };
+    for camera in [0, 1] {
+        send(camera, 1);
+        receive(&viewer);
+    }
+    bench.runtime.block_on(bench.relay.switch(legs[2], legs[1])).unwrap();
+    send(0, 2);
+    assert_silent(&viewer);
+    send(1, 3);
+    assert_eq!(receive(&viewer).0, rtp(3, 7));
+}
+
+#[test]
 fn what_cannot_be_switched_is_refused_and_nothing_changes() {
     let two = TwoCameras::start();
     let [first, _, viewer] = two.legs;
