@@ -207,6 +207,8 @@ fn head(buckets: &SharedArray<BucketRecord>, bucket: u32) -> &AtomicU32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::slots::REST;
     use relay_common::byte_order::{Be16, Be32};
@@ -383,5 +385,48 @@ mod tests {
         table.remove(&key(4002), now + REST);
         assert_eq!(table.free(), 1);
         assert_eq!(table.reserve(key(4004), now + REST * 2), Ok(kept));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn the_kernel_finds_what_is_installed_and_nothing_else(
+            steps in prop::collection::vec((any::<bool>(), 0_u32..4, 0_u16..40), 0..150),
+        ) {
+            let mut table = table(48);
+            let mut now = Instant::now();
+            let mut model: HashMap<Place, u32> = HashMap::new();
+            // Few addresses and ports, many of them in one bucket.
+            let place_of = |address: u32, port: u16| {
+                if port < 20 { neighbour(4000, address * 20 + u32::from(port)) } else { place(Be32::new(address), port) }
+            };
+            for (add, address, port) in steps {
+                now += REST;
+                let place = place_of(address, port);
+                let crowded = model.keys().filter(|other| {
+                    other.key.bucket(LEG_BUCKETS - 1) == place.key.bucket(LEG_BUCKETS - 1)
+                });
+                let crowded = crowded.count() >= LEGS_PER_BUCKET as usize;
+                if !add {
+                    table.remove(&place, now);
+                    model.remove(&place);
+                } else if model.contains_key(&place) {
+                    prop_assert_eq!(table.reserve(place, now), Err(TableError::Taken));
+                } else if crowded {
+                    prop_assert_eq!(table.reserve(place, now), Err(TableError::BucketFull));
+                } else if model.len() == 48 {
+                    prop_assert_eq!(table.reserve(place, now), Err(TableError::Full));
+                } else {
+                    model.insert(place, table.add(place, now));
+                }
+                prop_assert_eq!(table.free(), 48 - model.len());
+                prop_assert_eq!(table.seen(place), model.get(&place).copied());
+            }
+            for (address, port) in (0..4).flat_map(|address| (0..40).map(move |port| (address, port))) {
+                let place = place_of(address, port);
+                prop_assert_eq!(table.seen(place), model.get(&place).copied());
+            }
+        }
     }
 }
