@@ -1,4 +1,4 @@
-//! How long it takes to install 100,000 legs, and to remove them again.
+//! How long it takes to install 100,000 legs, to remove them again, and to adopt those of a predecessor.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,11 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use relay_user::{LegSpec, Plan, StreamSpec};
+use relay_user::{LegSpec, Options, Plan, StreamSpec};
 use testbed::{Namespace, Topology};
 
 use crate::sample::Sample;
-use crate::subject::RunningRelay;
+use crate::state_folder::StateFolder;
+use crate::subject::{self, RunningRelay};
 use crate::wire;
 
 /// Legs that are installed: two for each call.
@@ -33,6 +34,8 @@ pub(crate) struct Bulk {
     pub(crate) install: Sample,
     /// One call of `remove`.
     pub(crate) remove: Sample,
+    /// The start of a relay that adopts them from one that left.
+    pub(crate) adopt: Sample,
 }
 
 /// Installs and removes, so many times.
@@ -53,7 +56,27 @@ pub(crate) fn measure(rounds: usize) -> Result<Bulk> {
         ensure!(last.len() == LEGS as usize && running.relay.occupancy().0 == 0, "not every leg is gone");
         thread::sleep(REST);
     }
+    drop(running);
+    adopt(&topology, &plan, rounds, &mut bulk.adopt)?;
     Ok(bulk)
+}
+
+/// Installs once, and lets one relay after the other take over.
+fn adopt(topology: &Topology, plan: &Plan, rounds: usize, times: &mut Sample) -> Result<()> {
+    let state = StateFolder::new("bulk");
+    let options = Options { state: Some(state.path().to_owned()), ..subject::options(LEGS) };
+    let mut running = RunningRelay::start_with(topology, &options)?;
+    running.install(plan)?;
+    for _ in 0..rounds {
+        running.relay.leave();
+        drop(running);
+        let start = Instant::now();
+        running = RunningRelay::start_with(topology, &options)?;
+        times.push(start.elapsed().as_secs_f64());
+        let adopted = running.relay.occupancy().0;
+        ensure!(adopted == LEGS as usize, "{adopted} of {LEGS} legs were adopted");
+    }
+    Ok(running.relay.stop()?)
 }
 
 /// Calls between the cameras and the viewer, both directions.

@@ -99,6 +99,7 @@ impl Lane {
                 })?;
                 None
             }
+            Subject::Elsewhere => None,
             Subject::Relay(_) => Some(RunningRelay::start(&topology, 2 * calls)?),
         };
         Ok(Self { subject, calls, programs, generate, relay, topology })

@@ -10,6 +10,7 @@ mod figure;
 mod forwarding;
 mod gateway;
 mod generator;
+mod holder;
 mod lane;
 mod latency;
 mod machine;
@@ -21,8 +22,10 @@ mod programs;
 #[path = "../ebpf/src/records.rs"]
 mod records;
 mod report;
+mod restarts;
 mod sample;
 mod sipp;
+mod state_folder;
 mod subject;
 mod thresholds;
 mod treatment;

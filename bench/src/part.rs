@@ -14,6 +14,7 @@ use crate::figure::Figure;
 use crate::forwarding::{self, Forwarding};
 use crate::latency::{self, Latency};
 use crate::options;
+use crate::restarts;
 use crate::treatment::Treatment;
 
 /// What is measured together.
@@ -33,6 +34,8 @@ pub(crate) enum Part {
     Effect,
     /// Whether every packet is counted, once.
     Books,
+    /// Whether media runs on while the process that owns the data plane is killed, or replaced.
+    Restarts,
     /// Calls a second over SIP.
     Calls,
 }
@@ -54,6 +57,8 @@ pub(crate) struct Effort {
     bulk: usize,
     /// How often a rule is installed under traffic.
     effect: usize,
+    /// How often the owner of the data plane is killed, and how often replaced.
+    restarts: usize,
     /// How long calls are made at each rate.
     calls: Duration,
 }
@@ -68,6 +73,7 @@ impl Effort {
         latency: 4,
         bulk: 3,
         effect: 300,
+        restarts: 3,
         calls: Duration::from_secs(3),
     };
     /// For figures that are published.
@@ -79,6 +85,7 @@ impl Effort {
         latency: 30,
         bulk: 15,
         effect: 1000,
+        restarts: 10,
         calls: Duration::from_secs(10),
     };
 
@@ -92,6 +99,7 @@ impl Effort {
             latency: 2 * self.latency,
             bulk: 2 * self.bulk,
             effect: 2 * self.effect,
+            restarts: 2 * self.restarts,
             calls: 2 * self.calls,
         }
     }
@@ -107,6 +115,7 @@ impl Part {
         Self::Bulk,
         Self::Effect,
         Self::Books,
+        Self::Restarts,
         Self::Calls,
     ];
 
@@ -126,6 +135,9 @@ impl Part {
             Self::Books => {
                 "10 million packets, good and bad, more than the egress ring takes: is every one counted once"
             }
+            Self::Restarts => {
+                "200,000 packets a second while the owner of the data plane is killed, and replaced by another build"
+            }
             Self::Calls => "calls set up and torn down by sipp in relay mode, the daemon on one processor",
         }
     }
@@ -142,6 +154,7 @@ impl Part {
             Self::Bulk => bulk_times(effort),
             Self::Effect => rule_effect(effort),
             Self::Books => books_of_packets(),
+            Self::Restarts => restarts::measure(effort.restarts),
             Self::Calls => call_rate(effort),
         };
         eprintln!("bench: took {:.0} s", start.elapsed().as_secs_f64());
@@ -195,6 +208,7 @@ fn bulk_times(effort: Effort) -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::median("install_100k_s", &bulk.install, "s"),
         Figure::median("remove_100k_s", &bulk.remove, "s"),
+        Figure::median("adopt_100k_s", &bulk.adopt, "s"),
     ])
 }
 

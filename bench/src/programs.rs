@@ -36,6 +36,8 @@ pub(crate) enum Role {
     GenerateMix,
     /// Sends at a set rate, with time stamps.
     GenerateStamped,
+    /// Sends at a set rate, with numbers.
+    GenerateNumbered,
     /// Redirects, and nothing else.
     Bare,
     /// Passes everything.
@@ -52,6 +54,8 @@ pub(crate) enum Role {
     CountIpv6,
     /// Counts what arrives, and notes when the first packet did.
     NoteFirst,
+    /// Counts what arrives, and follows its numbers.
+    Follow,
     /// Counts what arrives and keeps its delay.
     Time,
 }
@@ -63,6 +67,7 @@ impl Role {
             Self::GenerateIpv6 => "generate_ipv6",
             Self::GenerateMix => "generate_mix",
             Self::GenerateStamped => "generate_stamped",
+            Self::GenerateNumbered => "generate_numbered",
             Self::Bare => "bare",
             Self::Pass => "pass",
             Self::Again => "again",
@@ -71,6 +76,7 @@ impl Role {
             Self::CountTagged => "count_tagged",
             Self::CountIpv6 => "count_ipv6",
             Self::NoteFirst => "note_first",
+            Self::Follow => "follow",
             Self::Time => "time",
         }
     }

@@ -18,6 +18,8 @@ pub(crate) enum Subject {
     Bare,
     /// The relay as the daemon runs it, and how its legs treat packets.
     Relay(Treatment),
+    /// A relay in a process of its own, which the lane does not start.
+    Elsewhere,
 }
 
 /// The running data plane, with the legs of every flow.
@@ -27,15 +29,18 @@ pub(crate) struct RunningRelay {
 }
 
 impl RunningRelay {
-    /// Starts it in the relay's namespace.
+    /// Starts it in the relay's namespace, with XDP.
     pub(crate) fn start(topology: &Topology, legs: u32) -> Result<Self> {
+        Self::start_with(topology, &options(legs))
+    }
+
+    /// Starts it in the relay's namespace, as the options say.
+    pub(crate) fn start_with(topology: &Topology, options: &Options) -> Result<Self> {
         topology.relay.run(|| {
             // One worker, made by this thread, so that its sockets are in this thread's namespace.
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-            let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
-            let options = Options { interfaces, mode: ModeChoice::Native, legs, ..Options::default() };
-            let relay = runtime.block_on(Relay::start(&options)).context("starting the relay")?;
+            let relay = runtime.block_on(Relay::start(options)).context("starting the relay")?;
             Ok(Self { relay, runtime })
         })?
     }
@@ -44,6 +49,12 @@ impl RunningRelay {
     pub(crate) fn install(&self, plan: &Plan) -> Result<Vec<LegId>> {
         Ok(self.runtime.block_on(self.relay.install(plan))?)
     }
+}
+
+/// A relay between both wires, with room for so many legs.
+pub(crate) fn options(legs: u32) -> Options {
+    let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
+    Options { interfaces, mode: ModeChoice::Native, legs, ..Options::default() }
 }
 
 /// A call between camera and viewer for each of these flows, both directions.
@@ -62,7 +73,7 @@ impl Subject {
     /// What the camera sends.
     pub(crate) fn sends(self) -> Template {
         match self {
-            Self::Bare => Treatment::Plain.sends(),
+            Self::Bare | Self::Elsewhere => Treatment::Plain.sends(),
             Self::Relay(treatment) => treatment.sends(),
         }
     }
@@ -72,13 +83,14 @@ impl Subject {
         match self {
             Self::Bare => self.sends(),
             Self::Relay(treatment) => treatment.delivers(),
+            Self::Elsewhere => Treatment::Plain.delivers(),
         }
     }
 
     /// The generator and the sink for its packets.
     pub(crate) fn instruments(self) -> [Role; 2] {
         let treatment = match self {
-            Self::Bare => Treatment::Plain,
+            Self::Bare | Self::Elsewhere => Treatment::Plain,
             Self::Relay(treatment) => treatment,
         };
         [treatment.generator(), treatment.sink()]

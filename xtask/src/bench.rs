@@ -30,6 +30,10 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     privilege::prefix(PURPOSE)?;
     build::kernel_halves()?;
     build::user_half(true, &["bench", "control"])?;
+    // What owns the data plane while it is killed, and another build of it that takes over.
+    for release in [true, false] {
+        build::example(release, "relay-user", "hold")?;
+    }
     setup::test_programs()?;
     run(
         privilege::elevated(workspace::program("bench", true), PURPOSE)?

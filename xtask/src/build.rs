@@ -52,3 +52,13 @@ pub(crate) fn user_half(release: bool, packages: &[&str]) -> Result<()> {
     }
     run(&mut build, "the messages above are the compiler's")
 }
+
+/// An example program of a package.
+pub(crate) fn example(release: bool, package: &str, name: &str) -> Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--package", package, "--example", name]);
+    if release {
+        build.arg("--release");
+    }
+    run(&mut build, "the messages above are the compiler's")
+}
