@@ -163,6 +163,12 @@ pub fn find<'a, P: Plane, D: Datagram<'a>>(
     Ok(found)
 }
 
+/// The leg, or the shared port, at one of our addresses: `address` is that of IPv6, which `key` holds folded.
+#[inline(always)]
+pub fn find_local<P: Plane>(plane: &P, key: LegKey, address: Option<&Ipv6>) -> Option<Found> {
+    look_up(plane, key, address.is_some(), |addresses| address.is_none_or(|ours| addresses.local == *ours))
+}
+
 /// Whose packet it is that came to a shared port: told by its source, else by its SSRC.
 #[inline(always)]
 fn find_shared<'a, P: Plane, D: Datagram<'a>>(

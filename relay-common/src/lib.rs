@@ -11,6 +11,7 @@ pub mod decide;
 pub mod device;
 pub mod event;
 pub mod frame;
+pub mod kernel_path;
 pub mod layout;
 pub mod ledger;
 pub mod leg;

@@ -111,20 +111,6 @@ fn relay<'a, D: Readdressed<'a>>(
     }
     let route = found.route();
     let ip_length = datagram.ip_length();
-    if !route.is_plain()
-        && let Some(action) = before::<D>(ctx, found.index, route, offset, ip_length)?
-    {
-        return Ok(action);
-    }
-    let hop = match decide::next_hop(&Maps, found, route) {
-        // SAFETY: a pointer that the map gave stays valid while the program runs; each of its aligned words changes as a
-        // whole.
-        Ok(hop) => unsafe { &*hop },
-        Err(reason) => {
-            unresolved(packet, &datagram, offset, found, route, reason);
-            return Err(reason.into());
-        }
-    };
     let to_v6 = route.has(route::TO_V6);
     // Between the versions of IP a packet grows or shrinks by as many bytes as its header does.
     let grown = match (D::V6, to_v6) {
@@ -132,18 +118,41 @@ fn relay<'a, D: Readdressed<'a>>(
         (true, false) => ip_length - 20,
         _ => ip_length,
     };
-    if grown > hop.mtu {
-        if datagram.may_be_fragmented() {
+    let hop = match decide::next_hop(&Maps, found, route) {
+        // SAFETY: a pointer that the map gave stays valid while the program runs; each of its aligned words changes as a
+        // whole.
+        Ok(hop) => Ok(unsafe { &*hop }),
+        Err(reason) => Err(reason),
+    };
+    // Before anything is charged or measured: the kernel path does that for what is left to it.
+    if let Ok(hop) = hop
+        && !route.has(route::PUNTED)
+    {
+        if grown > hop.mtu && datagram.may_be_fragmented() {
             return Err(End::Pass(Pass::NeedsFragments));
         }
+        if to_v6 && !datagram.has_checksum() {
+            return Err(End::Pass(Pass::NoChecksum));
+        }
+    }
+    if !route.is_plain()
+        && let Some(action) = before::<D>(ctx, found.index, route, offset, ip_length)?
+    {
+        return Ok(action);
+    }
+    let hop = match hop {
+        Ok(hop) => hop,
+        Err(reason) => {
+            unresolved(packet, &datagram, offset, found, route, reason);
+            return Err(reason.into());
+        }
+    };
+    if grown > hop.mtu {
         let mtu = (hop.mtu + ip_length).wrapping_sub(grown);
         return Err(match D::answer_too_big(ctx, found.index, offset, mtu) {
             Some(action) => End::Answer(action, length),
             None => End::Drop(Drop::TooBig),
         });
-    }
-    if to_v6 && !datagram.has_checksum() {
-        return Err(End::Pass(Pass::NoChecksum));
     }
     // Chooses the device; the frame itself is taken from the program when it has ended.
     let action = maps::DEVICES.redirect(hop.device, u64::from(XDP_DROP)).map_err(|_| Drop::NoDevice)?;

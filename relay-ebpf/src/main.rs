@@ -15,13 +15,14 @@ mod punt;
 mod rebuild;
 mod refused;
 mod stray;
+mod steer;
 mod tap;
 mod too_big;
 
 use aya_ebpf::{
-    bindings::xdp_action,
-    macros::{raw_tracepoint, xdp},
-    programs::{RawTracePointContext, XdpContext},
+    bindings::{sk_action, xdp_action},
+    macros::{raw_tracepoint, sk_lookup, xdp},
+    programs::{RawTracePointContext, SkLookupContext, XdpContext},
 };
 use relay_common::verdict::{Drop, Pass};
 
@@ -70,6 +71,13 @@ pub fn refused_by_ring(ctx: RawTracePointContext) -> i32 {
 pub fn refused_before_ring(ctx: RawTracePointContext) -> i32 {
     refused::before_ring(&ctx);
     0
+}
+
+/// Steers what the network stack received for a leg to the relay's own socket.
+#[sk_lookup]
+pub fn steer(ctx: SkLookupContext) -> u32 {
+    steer::choose(&ctx);
+    sk_action::SK_PASS
 }
 
 #[cfg(target_arch = "bpf")]

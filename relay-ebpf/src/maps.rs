@@ -3,10 +3,11 @@
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, XskMap},
+    maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, SockMap, XskMap},
 };
 use relay_common::address::Ipv6;
 use relay_common::device::{DeviceKey, SlotKey};
+use relay_common::kernel_path;
 use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
 use relay_common::limits;
 use relay_common::next_hop::NextHop;
@@ -79,6 +80,10 @@ pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(limits::DEVICES, 0)
 /// Packets that went to the kernel, by reason.
 #[map]
 pub(crate) static PASSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(PASSES as u32, 0);
+
+/// The relay's own sockets for what the network stack receives: see `relay_common::kernel_path`.
+#[map]
+pub(crate) static KERNEL_PATH: SockMap = SockMap::with_max_entries(kernel_path::SOCKETS, 0);
 
 /// What the user half should know of.
 #[map]

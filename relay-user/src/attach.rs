@@ -13,13 +13,15 @@ use crate::kernel::bpf;
 /// Which XDP mode the caller wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ModeChoice {
-    /// Native if the driver can, generic otherwise.
+    /// Native if the driver can, generic otherwise; sockets where neither can be had.
     #[default]
     Auto,
     /// Native or nothing.
     Native,
     /// Generic, even where native would work.
     Generic,
+    /// Sockets of this process, even where XDP would work. Takes no privilege.
+    User,
 }
 
 /// Which XDP mode an interface runs in.
@@ -29,6 +31,8 @@ pub enum Mode {
     Native,
     /// In the network stack: works with every driver, several times slower.
     Generic,
+    /// No program: sockets of this process, slower again.
+    User,
 }
 
 impl fmt::Display for Mode {
@@ -36,6 +40,7 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::User => "user",
         })
     }
 }
@@ -216,6 +221,8 @@ impl Attachments {
         let flags = match mode {
             Mode::Native => bpf::NATIVE,
             Mode::Generic => bpf::GENERIC,
+            // Sockets are attached nowhere.
+            Mode::User => return Err(io::ErrorKind::Unsupported.into()),
         };
         let link = bpf::create_link(program, index, flags)?;
         let pin = self.folder.as_ref().map(|folder| folder.join(format!("{index}-{mode}")));
@@ -233,6 +240,7 @@ impl ModeChoice {
             Self::Auto => true,
             Self::Native => mode == Mode::Native,
             Self::Generic => mode == Mode::Generic,
+            Self::User => mode == Mode::User,
         }
     }
 }

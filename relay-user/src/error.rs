@@ -7,6 +7,7 @@ use crate::af_xdp::EngineError;
 use crate::attach::AttachError;
 use crate::kernel::LoadError;
 use crate::pins::StateError;
+use crate::sockets::{OpenFilesError, UdpSocketError};
 
 /// Why the data plane does not start. Nothing stays attached.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,15 @@ pub enum StartError {
     /// An interface is not Ethernet.
     #[error("interface `{0}` is no Ethernet device: the relay rewrites Ethernet frames")]
     NotEthernet(String),
+    /// Too few files may be open for the user-space backend.
+    #[error(transparent)]
+    OpenFiles(#[from] OpenFilesError),
+    /// The tables of the user-space backend do not fit into memory.
+    #[error("the tables of the user-space backend do not fit into memory; ask for fewer legs")]
+    Memory(#[source] io::Error),
+    /// The workers of the user-space backend do not start.
+    #[error("the workers of the user-space backend cannot be started")]
+    Workers(#[source] io::Error),
     /// Netlink does not answer.
     #[error("the kernel's links and neighbours could not be read over netlink")]
     Netlink(#[source] io::Error),
@@ -138,6 +148,20 @@ pub enum InstallError {
     /// A destination cannot be reached.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// The socket of a leg cannot be opened (user-space backend).
+    #[error(transparent)]
+    Socket(#[from] UdpSocketError),
+    /// Only XDP can do this.
+    #[error(
+        "the leg at {local} asks for {what}, which sockets cannot do: leave it out, or run the relay with XDP (`auto` says \
+         why it does not)"
+    )]
+    NeedsXdp {
+        /// The leg.
+        local: SocketAddr,
+        /// What it asks for.
+        what: &'static str,
+    },
     /// Every slot is taken.
     #[error("all {capacity} legs are in use; raise the relay's capacity, or end calls")]
     Full {

@@ -33,7 +33,7 @@ impl Relay {
         let hops = self.shared.next_hops(&targets).await?;
         let prepared = plan.legs.iter().cloned().zip(egress).zip(hops.hops());
         let prepared = prepared.map(|((spec, egress), hop)| Prepared { spec, hop: *hop, egress }).collect();
-        let installed = self.shared.state().install(prepared, Instant::now())?;
+        let installed = self.shared.install(prepared)?;
         hops.keep();
         Ok(installed)
     }
@@ -44,7 +44,7 @@ impl Relay {
         if self.check_open().is_err() {
             return vec![LegStatistics::default(); legs.len()];
         }
-        self.shared.state().remove(legs, Instant::now())
+        self.shared.remove(legs)
     }
 
     /// The other side says that it is somewhere else (or, with `None`, nowhere): media follows, and the source policy

@@ -141,7 +141,9 @@ async fn read_addresses(shared: &Shared) -> io::Result<()> {
 /// Sockets for the queues of a device that was made anew.
 fn run_punts(shared: &Shared) {
     let interfaces = shared.interfaces().slots();
-    shared.punts().run(&interfaces);
+    if let Some(mut punts) = shared.punts() {
+        punts.run(&interfaces);
+    }
 }
 
 /// Finds every next hop anew. Each destination is asked for once, however many legs send there; between some, others

@@ -11,11 +11,13 @@ use relay_common::address::Ipv6;
 use relay_common::limits::LOCAL_ADDRESSES;
 
 use crate::kernel::SharedArray;
+use crate::local_addresses::LocalAddresses;
 
-/// Writes the kernel's tables of them.
+/// Writes the tables of them: the kernel's, where there is a program, and that of this process's own workers.
 pub(crate) struct Ours {
-    map: HashMap<MapData, Ipv6, u32>,
+    map: Option<HashMap<MapData, Ipv6, u32>>,
     known: HashSet<IpAddr>,
+    for_workers: LocalAddresses,
 }
 
 impl Ours {
@@ -30,7 +32,17 @@ impl Ours {
         }
         // Whoever pinned the map before may have left addresses in it.
         let known = map.keys().filter_map(Result::ok).map(|address| to_std(&address)).collect();
-        Self { map, known }
+        Self { map: Some(map), known, for_workers: LocalAddresses::default() }
+    }
+
+    /// The same without a program. What comes to a port without a socket is answered by the network stack.
+    pub(crate) fn without_program() -> Self {
+        Self { map: None, known: HashSet::new(), for_workers: LocalAddresses::default() }
+    }
+
+    /// The addresses, as the workers of this process see them.
+    pub(crate) fn local_addresses(&self) -> LocalAddresses {
+        self.for_workers.clone()
     }
 
     /// These are our addresses now.
@@ -42,13 +54,15 @@ impl Ours {
                 "more addresses than the packet path knows, or some twice"
             );
         }
+        self.for_workers.replace(wanted.iter().copied().map(from_std));
+        let Some(map) = &mut self.map else { return };
         for gone in self.known.difference(&wanted) {
             // One that is not there needs no removal.
-            let _ = self.map.remove(&from_std(*gone));
+            let _ = map.remove(&from_std(*gone));
         }
         let mut known: HashSet<IpAddr> = wanted.intersection(&self.known).copied().collect();
         for address in wanted.difference(&self.known) {
-            match self.map.insert(from_std(*address), 0, 0) {
+            match map.insert(from_std(*address), 0, 0) {
                 Ok(()) => {
                     known.insert(*address);
                 }

@@ -1,6 +1,6 @@
 //! The handle of the data plane: start, install, change, remove, read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::LoadError;
 use crate::af_xdp::{self, PuntPath, Punts};
 use crate::attach::{AttachedInterface, Attachments, ModeChoice};
+use crate::backend::{self, Backend, PlainInterfaces, Ports};
 use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
 use crate::error::{RouteError, StartError};
@@ -30,11 +31,13 @@ use crate::next_hops::NextHops;
 use crate::ours::Ours;
 use crate::payload_maps::PayloadMaps;
 use crate::pins::Pins;
+use crate::plane::{Memory, UserPlane};
 use crate::routes::Routes;
 use crate::rtcp::{self, RtcpCounters};
 use crate::shared::Shared;
 use crate::state::{LegRecords, State};
 use crate::tap::{self, Tap, TapError, Taps};
+use crate::user_path::{self, BySockets, KernelPath, Legs, Sockets};
 use crate::watch;
 
 /// Events that a slow subscriber may fall behind; it is told how many it missed.
@@ -127,19 +130,37 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Loads the program, attaches it to the interfaces, and keeps next hops up to date from then on. Works in the
-    /// network namespace of the calling thread, inside a tokio runtime.
+    /// Loads the program, attaches it to the interfaces, and keeps next hops up to date from then on; or has sockets do
+    /// the work, which [`Relay::backend`] tells. Works in the network namespace of the calling thread, inside a tokio
+    /// runtime.
     ///
     /// # Errors
     /// See [`StartError`]; nothing stays attached then.
     pub async fn start(options: &Options) -> Result<Self, StartError> {
+        if options.mode == ModeChoice::User {
+            return Self::start_on_sockets(options, "the configuration asks for sockets").await;
+        }
+        match Self::start_on_program(options).await {
+            Err(error) if options.mode == ModeChoice::Auto => match backend::reason_for_sockets(&error) {
+                Some(reason) => {
+                    tracing::warn!(%reason, "media is forwarded by sockets, several times slower");
+                    Self::start_on_sockets(options, &reason).await
+                }
+                None => Err(error),
+            },
+            result => result,
+        }
+    }
+
+    async fn start_on_program(options: &Options) -> Result<Self, StartError> {
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).ok_or(StartError::Cpus)?;
         let wanted = Capacity::new(options.legs, cpus);
         let pins = options.state.as_ref().map(|state| Pins::open(state, wanted)).transpose()?;
         let capacity = pins.as_ref().map_or(wanted, Pins::capacity);
         let kernel = Kernel::load(capacity, pins.as_ref().map(Pins::maps).as_deref())?;
+        let plane_records = kernel.records();
         let Kernel {
-            program,
+            mut program,
             next_hops,
             passed,
             devices,
@@ -151,10 +172,11 @@ impl Relay {
             punts,
             port_ranges,
             local_addresses,
+            steered,
             ..
         } = kernel;
         let (rtcp_inbox, rtcp_arrivals) = rtcp::inbox();
-        let (punt_events, events_of_punts) = mpsc::channel(EVENTS);
+        let (worker_events, from_workers) = mpsc::channel(EVENTS);
         let records = af_xdp::Records {
             legs: kernel.legs.clone(),
             admissions: kernel.admissions.clone(),
@@ -165,7 +187,7 @@ impl Relay {
             payload_maps: kernel.payload_maps.clone(),
             drops: kernel.drops.clone(),
             user_traffic: kernel.user_traffic.clone(),
-            events: punt_events,
+            events: worker_events.clone(),
             rtcp: rtcp_inbox.clone(),
             cpu: 0,
         };
@@ -197,6 +219,17 @@ impl Relay {
         hops.read_anew(links.clone(), &neighbours);
         let mut state = State::new(table, records, counters, hops, payload_maps);
         let adopted = state.adopt(Instant::now()).into_iter().collect();
+        let plane = UserPlane {
+            records: plane_records,
+            // Behind those of the CPUs.
+            stretch: cpus,
+            local_addresses: ours.local_addresses(),
+            events: worker_events,
+        };
+        let decider = Legs::new(plane, rtcp_inbox.clone());
+        let kernel_path = KernelPath::start(&mut program, steered, decider).inspect_err(|error| {
+            tracing::warn!(%error, "fragments and packets with options are not relayed");
+        });
         // Everything is in place: from here on packets are this program's.
         let attachments = Attachments::open(pins.as_ref().map(Pins::links)).map_err(StartError::Links)?;
         let (names, mode) = (&options.interfaces, options.mode);
@@ -207,24 +240,27 @@ impl Relay {
         }
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
-            interfaces: Mutex::new(interfaces),
-            punts: Mutex::new(punts),
+            interfaces: Mutex::new(Ports::Program(Box::new(interfaces))),
+            punts: Some(Mutex::new(punts)),
+            backend: Backend::Xdp,
+            sockets: None,
+            kernel_path: Mutex::new(kernel_path.ok()),
             ours: Mutex::new(ours),
             routes: Mutex::new(Routes::new(queries)),
-            passed,
+            passed: Some(passed),
             netlink,
             events: broadcast::Sender::new(EVENTS),
             resolved: Notify::new(),
             reroute: Notify::new(),
-            taps: Taps::new(tapped),
+            taps: Some(Taps::new(tapped)),
             pins: Mutex::new(pins),
             adopted,
             closed: AtomicBool::new(false),
             rtcp: Arc::clone(rtcp_inbox.counts()),
         });
-        let mut tasks = watch::start(&shared, changes, events).map_err(StartError::Netlink)?;
+        let mut tasks =
+            watch::start(&shared, changes, Some(events), from_workers).map_err(StartError::Netlink)?;
         tasks.push(tap::start(&shared, taps).map_err(StartError::Netlink)?);
-        tasks.push(watch::workers(&shared, events_of_punts));
         tasks.push(tokio::spawn(rtcp::run(
             Arc::clone(&shared),
             rtcp_arrivals,
@@ -232,6 +268,75 @@ impl Relay {
             rtcp::SocketEach,
         )));
         Ok(Self { shared, tasks: Arc::new(Tasks { tasks, _connection: connection }) })
+    }
+
+    /// The same on sockets, without any privilege. Nothing outlives the process: `state` means nothing here.
+    async fn start_on_sockets(options: &Options, reason: &str) -> Result<Self, StartError> {
+        let (netlink, connection, changes) = Netlink::connect().map_err(StartError::Netlink)?;
+        let links = netlink.links().await.map_err(StartError::Netlink)?;
+        let neighbours = netlink.neighbours().await.map_err(StartError::Netlink)?;
+        let interfaces = PlainInterfaces::find(&options.interfaces, &links, reason)?;
+        let mut ours = Ours::without_program();
+        ours.set_addresses(&netlink.addresses().await.map_err(StartError::Netlink)?);
+        let queries = Queries::open().map_err(StartError::Netlink)?;
+
+        let workers = user_path::workers();
+        let Memory { records, traffic, ledger } =
+            Memory::for_legs(options.legs, workers).map_err(StartError::Memory)?;
+        let (worker_events, from_workers) = mpsc::channel(EVENTS);
+        let plane = UserPlane {
+            records: records.clone(),
+            stretch: 0,
+            local_addresses: ours.local_addresses(),
+            events: worker_events,
+        };
+        let (rtcp_inbox, rtcp_arrivals) = rtcp::inbox();
+        let sockets = Sockets::start(options.legs, workers, plane, &rtcp_inbox)?;
+        let table = LegTable::new(records.buckets, records.legs, records.admissions);
+        let counters = Counters::new(traffic, records.user_traffic, records.drops, table.slots(), workers);
+        let leg_records = LegRecords {
+            addresses6: records.addresses6,
+            retags: records.retags,
+            police: records.police,
+            quality: records.quality,
+            ledger,
+        };
+        let payload_maps = PayloadMaps::new(records.payload_maps);
+        let mut hops = NextHops::for_sockets(records.next_hops, interfaces.slots());
+        hops.read_anew(links, &neighbours);
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(table, leg_records, counters, hops, payload_maps)),
+            interfaces: Mutex::new(Ports::Sockets(interfaces)),
+            punts: None,
+            backend: Backend::User { reason: reason.to_owned() },
+            sockets: Some(sockets),
+            kernel_path: Mutex::new(None),
+            ours: Mutex::new(ours),
+            routes: Mutex::new(Routes::new(queries)),
+            passed: None,
+            netlink,
+            events: broadcast::Sender::new(EVENTS),
+            resolved: Notify::new(),
+            reroute: Notify::new(),
+            taps: None,
+            pins: Mutex::new(None),
+            adopted: HashSet::new(),
+            closed: AtomicBool::new(false),
+            rtcp: Arc::clone(rtcp_inbox.counts()),
+        });
+        let mut tasks = watch::start(&shared, changes, None, from_workers).map_err(StartError::Netlink)?;
+        tasks.push(tokio::spawn(rtcp::run(
+            Arc::clone(&shared),
+            rtcp_arrivals,
+            Arc::clone(rtcp_inbox.counts()),
+            BySockets(Arc::downgrade(&shared)),
+        )));
+        Ok(Self { shared, tasks: Arc::new(Tasks { tasks, _connection: connection }) })
+    }
+
+    /// Who forwards packets.
+    pub fn backend(&self) -> Backend {
+        self.shared.backend.clone()
     }
 
     /// Lets media run on without this process, as a crash would, and frees the state folder for the next one. Every
@@ -270,7 +375,13 @@ impl Relay {
     /// Ends everything that works beside the callers.
     fn end_tasks(&self) {
         self.tasks.end();
-        self.shared.punts().run(&HashMap::new());
+        if let Some(mut punts) = self.shared.punts() {
+            punts.run(&HashMap::new());
+        }
+        drop(self.shared.kernel_path().take());
+        if let Some(sockets) = &self.shared.sockets {
+            sockets.end();
+        }
     }
 
     /// The interfaces that were asked for, as they are now, and in which mode the program runs on them.
@@ -285,7 +396,8 @@ impl Relay {
         let mut counters = vec![("forwarded", forwarded)];
         counters.extend(dropped);
         for reason in Pass::ALL {
-            let count = self.shared.passed.get(&(reason as u32), 0).map_or(0, |values| values.iter().sum());
+            let Some(passed) = &self.shared.passed else { break };
+            let count = passed.get(&(reason as u32), 0).map_or(0, |values| values.iter().sum());
             if count > 0 {
                 counters.push((reason.name(), count));
             }
@@ -312,9 +424,9 @@ impl Relay {
         self.shared.interfaces().drops()
     }
 
-    /// How the path `af_xdp` does, which takes packets that need user space.
-    pub fn punt_path(&self) -> PuntPath {
-        self.shared.punts().report()
+    /// How the path `af_xdp` does, which takes packets that need user space; `None` where everything is in user space.
+    pub fn punt_path(&self) -> Option<PuntPath> {
+        self.shared.punts().map(|punts| punts.report())
     }
 
     /// Events from now on.
@@ -353,8 +465,12 @@ impl Relay {
             repeat,
             ..TestRunOptions::default()
         };
-        let result =
-            interfaces.program.xdp()?.test_run(options).map_err(|error| LoadError::Refused(error.into()))?;
+        let result = interfaces
+            .program()
+            .ok_or(LoadError::NoProgram)?
+            .xdp()?
+            .test_run(options)
+            .map_err(|error| LoadError::Refused(error.into()))?;
         let length = usize::try_from(result.data_size_out).unwrap_or(out.len());
         out.truncate(length);
         Ok(Trial { action: result.return_value, frame: out, duration: result.duration })

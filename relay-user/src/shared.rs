@@ -8,8 +8,8 @@ use aya::maps::{MapData, PerCpuArray};
 use tokio::sync::{Notify, broadcast};
 
 use crate::af_xdp::Punts;
+use crate::backend::{Backend, Ports};
 use crate::event::Event;
-use crate::interfaces::Interfaces;
 use crate::leg::LegId;
 use crate::netlink::Netlink;
 use crate::ours::Ours;
@@ -18,20 +18,29 @@ use crate::routes::Routes;
 use crate::rtcp::Counts;
 use crate::state::State;
 use crate::tap::Taps;
+use crate::user_path::{KernelPath, Sockets};
 
 /// Everything that the tasks and the handles share. No two of the locks are held at the same time.
 pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
-    pub(crate) interfaces: Mutex<Interfaces>,
-    pub(crate) punts: Mutex<Punts>,
+    pub(crate) interfaces: Mutex<Ports>,
+    /// Where there is a program that punts.
+    pub(crate) punts: Option<Mutex<Punts>>,
     pub(crate) ours: Mutex<Ours>,
     pub(crate) routes: Mutex<Routes>,
-    pub(crate) passed: PerCpuArray<MapData, u64>,
+    pub(crate) backend: Backend,
+    /// What the program left to the network stack, where there is a program.
+    pub(crate) passed: Option<PerCpuArray<MapData, u64>>,
+    /// Where sockets forward.
+    pub(crate) sockets: Option<Sockets>,
+    /// What relays the rest, where a program forwards.
+    pub(crate) kernel_path: Mutex<Option<KernelPath>>,
     pub(crate) netlink: Netlink,
     pub(crate) events: broadcast::Sender<Event>,
     /// Rings at each change of a link or a neighbour.
     pub(crate) resolved: Notify,
-    pub(crate) taps: Taps,
+    /// Where there is a program that copies.
+    pub(crate) taps: Option<Taps>,
     pub(crate) rtcp: Arc<Counts>,
     /// Rings when a leg was given a next hop that may be out of date.
     pub(crate) reroute: Notify,
@@ -60,13 +69,18 @@ impl Shared {
     }
 
     /// The program, and where it runs.
-    pub(crate) fn interfaces(&self) -> MutexGuard<'_, Interfaces> {
+    pub(crate) fn interfaces(&self) -> MutexGuard<'_, Ports> {
         lock(&self.interfaces)
     }
 
-    /// The path of packets that need user space.
-    pub(crate) fn punts(&self) -> MutexGuard<'_, Punts> {
-        lock(&self.punts)
+    /// The path of packets that need user space, where a program punts them.
+    pub(crate) fn punts(&self) -> Option<MutexGuard<'_, Punts>> {
+        self.punts.as_ref().map(lock)
+    }
+
+    /// What relays the packets that the program leaves to the network stack.
+    pub(crate) fn kernel_path(&self) -> MutexGuard<'_, Option<KernelPath>> {
+        lock(&self.kernel_path)
     }
 
     /// Our addresses.

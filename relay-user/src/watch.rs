@@ -36,16 +36,21 @@ const CONFIRM_EVERY: u32 = 15;
 pub(crate) fn start(
     shared: &Arc<Shared>,
     changes: mpsc::Receiver<Change>,
-    events: RingBuf<MapData>,
+    events: Option<RingBuf<MapData>>,
+    from_workers: mpsc::Receiver<Record>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    // SAFETY: the ring owns its descriptor, never replaces it, and lives as long as the registration.
-    let events = unsafe { AsyncFd::register(events) }?;
-    Ok(vec![
+    let mut tasks = vec![
         tokio::spawn(network::follow(Arc::clone(shared), changes)),
-        tokio::spawn(program(Arc::clone(shared), events)),
+        workers(shared, from_workers),
         tokio::spawn(look_over(Arc::clone(shared))),
         tokio::spawn(sampler::run(Arc::clone(shared))),
-    ])
+    ];
+    if let Some(events) = events {
+        // SAFETY: the ring owns its descriptor, never replaces it, and lives as long as the registration.
+        let events = unsafe { AsyncFd::register(events) }?;
+        tasks.push(tokio::spawn(program(Arc::clone(shared), events)));
+    }
+    Ok(tasks)
 }
 
 /// Reads the program's events.
@@ -143,7 +148,7 @@ fn follow(shared: &Shared, leg: LegId) {
 }
 
 /// Applies what workers in user space tell.
-pub(crate) fn workers(shared: &Arc<Shared>, mut events: mpsc::Receiver<Record>) -> JoinHandle<()> {
+fn workers(shared: &Arc<Shared>, mut events: mpsc::Receiver<Record>) -> JoinHandle<()> {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         while let Some(record) = events.recv().await {
@@ -160,7 +165,9 @@ async fn look_over(shared: Arc<Shared>) {
     loop {
         interval.tick().await;
         looks = looks.wrapping_add(1);
-        shared.taps.mark(&shared.state());
+        if let Some(taps) = &shared.taps {
+            taps.mark(&shared.state());
+        }
         let strayed = shared.state().strayed();
         for (leg, _) in strayed {
             follow(&shared, leg);

@@ -5,11 +5,13 @@ mod btf;
 mod maps;
 mod object;
 mod shared_array;
+mod steering;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, XskMap};
+use aya::programs::sk_lookup::SkLookupLink;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use relay_common::address::Ipv6;
@@ -25,10 +27,12 @@ use relay_common::tap::Tapped;
 use relay_common::user_traffic::UserTraffic;
 
 use crate::device_counters::{self, DeviceDrops};
+use crate::plane::Records;
 
 pub(crate) use btf::Btf;
 pub(crate) use maps::{Capacity, KEPT, Owner};
 pub(crate) use shared_array::SharedArray;
+pub(crate) use steering::{SteeredSockets, SteeringError};
 
 /// Why the kernel half could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,9 @@ pub enum LoadError {
          CAP_NET_ADMIN (and kernel.unprivileged_bpf_disabled does not help)"
     )]
     Privilege(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Sockets forward: there is no program that a frame could be handed to.
+    #[error("there is no XDP program: sockets forward here")]
+    NoProgram,
     /// The kernel refused the object, a map or the program.
     #[error("the kernel refused the XDP program or one of its maps")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -86,7 +93,13 @@ pub(crate) struct Program(Ebpf);
 impl Program {
     /// The XDP program.
     pub(crate) fn xdp(&mut self) -> Result<&mut Xdp, LoadError> {
-        program(&mut self.0)
+        program(&mut self.0, RELAY)
+    }
+
+    /// Steers what the network stack of the calling thread's namespace receives for a leg, for as long as the link
+    /// lives.
+    pub(crate) fn steer(&mut self) -> Result<SkLookupLink, SteeringError> {
+        steering::attach(&mut self.0)
     }
 }
 
@@ -118,11 +131,30 @@ pub(crate) struct Kernel {
     pub(crate) tapped: HashMap<MapData, u32, Tapped>,
     pub(crate) port_ranges: SharedArray<u64>,
     pub(crate) local_addresses: HashMap<MapData, Ipv6, u32>,
+    /// Sockets for the kernel path, or why it cannot be.
+    pub(crate) steered: Result<SteeredSockets, SteeringError>,
     pub(crate) ledger: SharedArray<Ledger>,
     pub(crate) neighbours: SharedArray<NeighbourRecord>,
 }
 
 impl Kernel {
+    /// What workers of this process decide by.
+    pub(crate) fn records(&self) -> Records {
+        Records {
+            buckets: self.buckets.clone(),
+            legs: self.legs.clone(),
+            admissions: self.admissions.clone(),
+            addresses6: self.addresses6.clone(),
+            next_hops: self.next_hops.clone(),
+            police: self.police.clone(),
+            quality: self.quality.clone(),
+            retags: self.retags.clone(),
+            payload_maps: self.payload_maps.clone(),
+            drops: self.drops.clone(),
+            user_traffic: self.user_traffic.clone(),
+        }
+    }
+
     /// Loads the program with room for so many legs, and attaches it nowhere. With a folder, its maps are those that
     /// are pinned there; those that are not yet, are made and pinned.
     pub(crate) fn load(capacity: Capacity, folder: Option<&Path>) -> Result<Self, LoadError> {
@@ -148,8 +180,10 @@ impl Kernel {
             .override_global("DEVICE_OFFSETS", offsets.as_ref().unwrap_or(&DeviceOffsets::default()), true)
             .load(object::bytes())
             .map_err(refused)?;
-        let program: &mut Xdp = program(&mut ebpf)?;
+        let program: &mut Xdp = program(&mut ebpf, RELAY)?;
         program.load().map_err(refused_program)?;
+        // Before the maps are taken out of the object.
+        let steered = steering::load(&mut ebpf);
         if let Err(error) = offsets.and_then(|_| device_counters::attach(&mut ebpf)) {
             tracing::warn!(%error, "frames that a device's ring refuses are not counted");
         }
@@ -185,6 +219,7 @@ impl Kernel {
             tapped: map(&mut ebpf, "TAPPED")?,
             port_ranges: shared(&mut ebpf, "PORT_RANGES")?,
             local_addresses: map(&mut ebpf, "LOCAL_ADDRESSES")?,
+            steered,
             ledger: shared_memory("LEDGER", &ledger)?,
             neighbours: shared_memory("NEIGHBOURS", &neighbours)?,
             program: Program(ebpf),
@@ -192,12 +227,16 @@ impl Kernel {
     }
 }
 
-/// The one program of the object.
-fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
-    const NAME: &str = "relay";
-    let missing = || LoadError::Mismatch { kind: "program", name: NAME, source: None };
-    let program = ebpf.program_mut(NAME).ok_or_else(missing)?;
-    program.try_into().map_err(|_: ProgramError| missing())
+/// Name of the XDP program.
+const RELAY: &str = "relay";
+
+/// A program of the object, as the type that it must have.
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let missing = || LoadError::Mismatch { kind: "program", name, source: None };
+    ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_: ProgramError| missing())
 }
 
 /// Takes a map out of the object, as the type that it must have.

@@ -62,7 +62,6 @@ impl<T: Pod> SharedArray<T> {
     ///
     /// # Errors
     /// There is not so much memory.
-    #[cfg(test)]
     pub(crate) fn anonymous(length: u32) -> io::Result<Self> {
         let bytes = size_of::<T>().next_multiple_of(8) * length as usize;
         let mapping = Mapping::new(bytes, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
@@ -95,7 +94,8 @@ impl<T: Pod> SharedArray<T> {
         unsafe { self.start.as_ptr().byte_add(size_of::<T>().next_multiple_of(8) * index as usize) }
     }
 
-    /// Address of an element that a packet names, valid for as long as this handle; `None` if there is no such element.
+    /// Address of one element, if there is such an element: aligned, and valid for reads and writes as long as a handle
+    /// of this memory lives.
     pub(crate) fn pointer(&self, index: u32) -> Option<*mut T> {
         (index < self.length).then(|| self.element(index))
     }

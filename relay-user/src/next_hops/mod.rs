@@ -87,6 +87,8 @@ pub(crate) struct NextHops {
     unconfirmed: HashSet<NeighbourKey>,
     /// What a successor needs to go on with the table.
     remembered: Option<SharedArray<NeighbourRecord>>,
+    /// Sockets send: neighbours are found by the network stack.
+    kernel_resolves: bool,
 }
 
 impl NextHops {
@@ -105,7 +107,13 @@ impl NextHops {
             neighbours: HashMap::new(),
             unconfirmed: HashSet::new(),
             remembered: None,
+            kernel_resolves: false,
         }
+    }
+
+    /// The same where sockets send: a next hop needs no MAC address.
+    pub(crate) fn for_sockets(shared: SharedArray<NextHop>, devices: HashMap<u32, u32>) -> Self {
+        Self { kernel_resolves: true, ..Self::new(shared, devices) }
     }
 
     /// The same, written down for a successor.
@@ -236,6 +244,9 @@ impl NextHops {
 
     /// Neighbours in use whose MAC address the kernel does not know; with `all`, every neighbour in use.
     pub(crate) fn to_confirm(&self, all: bool) -> Vec<NeighbourKey> {
+        if self.kernel_resolves {
+            return Vec::new();
+        }
         let known = |key| {
             matches!(self.neighbours.get(key), Some(NeighbourState::Known(_)))
                 && !self.unconfirmed.contains(key)
@@ -357,6 +368,11 @@ impl NextHops {
         let Ok(egress) = self.egress(&via) else {
             return self.set_state(index, NO_DEVICE);
         };
+        if self.kernel_resolves {
+            // The MAC addresses are the network stack's business.
+            let hop = NextHop::resolved([0; 6], egress.mac, egress.slot, egress.mtu);
+            return self.shared.write(index, hop);
+        }
         match self.neighbours.get(&via.neighbour()) {
             Some(NeighbourState::Known(mac)) => {
                 let hop = NextHop::resolved(*mac, egress.mac, egress.slot, egress.mtu);

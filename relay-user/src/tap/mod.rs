@@ -32,6 +32,11 @@ pub enum TapError {
     /// The leg is not installed.
     #[error("leg {0} is not installed; `culvert status` lists those that are")]
     NoLeg(LegId),
+    /// There is no program that copies packets.
+    #[error(
+        "sockets forward here, and only XDP copies packets for taps; `tcpdump` sees what sockets receive and send"
+    )]
+    NeedsXdp,
     /// Too many taps are open.
     #[error("{MOST_TAPS} taps are open already; end one of them first")]
     TooMany,
@@ -86,9 +91,10 @@ impl Tap {
         let points = shared.state().tap_points(leg).ok_or(TapError::NoLeg(leg))?;
         let (sender, frames) = mpsc::channel(WAITING);
         let missed = Arc::new(AtomicU64::new(0));
-        let number = shared.taps.open(leg, points, sender, Arc::clone(&missed))?;
+        let taps = shared.taps.as_ref().ok_or(TapError::NeedsXdp)?;
+        let number = taps.open(leg, points, sender, Arc::clone(&missed))?;
         let tap = Self { leg, number, frames, missed, shared: Arc::clone(shared) };
-        shared.taps.mark(&shared.state());
+        taps.mark(&shared.state());
         Ok(tap)
     }
 
@@ -109,13 +115,16 @@ impl Tap {
 
     /// Frames that could not be copied until now, because the ring or the queue of this tap was full.
     pub fn lost(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed) + self.shared.taps.lost_in_kernel(self.number)
+        let in_kernel = self.shared.taps.as_ref().map_or(0, |taps| taps.lost_in_kernel(self.number));
+        self.missed.load(Ordering::Relaxed) + in_kernel
     }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        self.shared.taps.close(self.number);
-        self.shared.taps.mark(&self.shared.state());
+        if let Some(taps) = &self.shared.taps {
+            taps.close(self.number);
+            taps.mark(&self.shared.state());
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod bulk;
 mod devices;
 mod families;
+mod kernel_path;
 mod measured;
 mod orphans;
 mod punted;

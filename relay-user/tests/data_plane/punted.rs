@@ -7,7 +7,7 @@ use relay_user::{ModeChoice, SourcePolicy};
 fn a_punted_leg_forwards_both_ways_and_user_space_counts_it() {
     for mode in [ModeChoice::Native, ModeChoice::Generic] {
         let bench = Bench::with_mode(mode);
-        assert_eq!(bench.relay.punt_path().problem, None);
+        assert_eq!(bench.relay.punt_path().unwrap().problem, None);
         bench.call(
             camera_leg(SourcePolicy::Pinned).punted(true),
             viewer_leg(SourcePolicy::Pinned).punted(true),
@@ -24,7 +24,7 @@ fn a_punted_leg_forwards_both_ways_and_user_space_counts_it() {
             viewer.send_to(&rtp(sequence, 8), to_relay_from_viewer()).unwrap();
             assert_eq!(receive(&camera).0, rtp(sequence, 8));
         }
-        let counters = bench.relay.punt_path().counters;
+        let counters = bench.relay.punt_path().unwrap().counters;
         assert_eq!((counters.received, counters.sent), (150, 150), "{counters:?}");
     }
 }

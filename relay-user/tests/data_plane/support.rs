@@ -8,6 +8,24 @@ use relay_user::{LegId, LegSpec, LegStatistics, ModeChoice, Options, Plan, Relay
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
+/// Makes tests of functions that take a mode: each on every backend.
+macro_rules! on_every_backend {
+    ($($name:ident),+ $(,)?) => {
+        on_every_backend! { native Native: $($name)+ }
+        on_every_backend! { generic Generic: $($name)+ }
+        on_every_backend! { user User: $($name)+ }
+    };
+    ($module:ident $mode:ident: $($name:ident)+) => {
+        mod $module {
+            $(#[test]
+            fn $name() {
+                super::$name(relay_user::ModeChoice::$mode);
+            })+
+        }
+    };
+}
+pub(crate) use on_every_backend;
+
 /// The relay's ports.
 pub(crate) const CAMERA_LEG: u16 = 30000;
 pub(crate) const VIEWER_LEG: u16 = 30002;
@@ -158,7 +176,7 @@ pub(crate) fn rtp(sequence: u16, ssrc: u32) -> Vec<u8> {
 
 /// Receives one packet: its bytes and where it came from.
 pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; 1 << 16];
     let (length, source) = socket.recv_from(&mut buffer).expect("a packet arrives");
     (buffer[..length].to_vec(), source)
 }

@@ -1,0 +1,168 @@
+//! Decides about packets of sockets with the decision core, by the same records as every other path.
+
+use std::mem::offset_of;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use relay_common::decide::{self, Found, Plane, Stray, Subject};
+use relay_common::event;
+use relay_common::frame::Datagram;
+use relay_common::leg::{Addresses6, Destination, Route, route};
+use relay_common::media::Media;
+use relay_common::packet::Packet;
+use relay_common::user_traffic::UserTraffic;
+use relay_common::verdict::Drop;
+
+use super::datagram::SocketDatagram;
+use super::relay::{Arrival, Decider, Egress, Outcome};
+use crate::leg::LegId;
+use crate::plane::UserPlane;
+use crate::rtcp::Inbox;
+use crate::sockets::Sent;
+
+/// The decider of one worker.
+pub(crate) struct Legs {
+    plane: UserPlane,
+    /// Where RTCP goes that ends here.
+    rtcp: Inbox,
+}
+
+impl Legs {
+    /// Decides by these records.
+    pub(crate) fn new(plane: UserPlane, rtcp: Inbox) -> Self {
+        Self { plane, rtcp }
+    }
+
+    fn decide_as<const V6: bool>(&self, arrival: Arrival<'_>) -> Outcome {
+        let Arrival { local, source, traffic_class, hops, payload } = arrival;
+        let bytes = payload.len() + SocketDatagram::<V6>::HEADERS;
+        let mut datagram = SocketDatagram::<V6>::new(source, local, traffic_class, hops, payload.len());
+        let packet = Packet::new(&mut *payload);
+        let (leg, reason) = match decide::find(&self.plane, &datagram, &packet, 0) {
+            Ok(found) => match self.relay(&packet, &mut datagram, &found) {
+                Ok(egress) => return Outcome::Send(egress),
+                Err(reason) => (found.index, reason),
+            },
+            // The leg was removed while the packet waited in its socket.
+            Err(Stray::NoLeg) => return Outcome::Gone,
+            Err(Stray::Unknown(port)) => {
+                self.plane.notify(event::UNKNOWN_SSRC, port, &Subject::of(&datagram, &packet, 0));
+                (port, Drop::UnknownSsrc)
+            }
+        };
+        if reason == Drop::RtcpEnded {
+            self.rtcp.put(LegId { slot: leg, generation: self.plane.generation(leg) }, payload);
+        }
+        self.plane.count_dropped(leg, reason, 1, bytes as u64);
+        Outcome::Gone
+    }
+
+    /// Admits a packet of this leg, and says where it goes.
+    fn relay<const V6: bool>(
+        &self,
+        packet: &Packet<'_>,
+        datagram: &mut SocketDatagram<V6>,
+        found: &Found,
+    ) -> Result<Egress, Drop> {
+        let plane = &self.plane;
+        datagram.check(packet.length())?;
+        if !decide::is_admitted(plane, datagram, found) {
+            decide::learn(plane, datagram, packet, 0, found)?;
+        }
+        let route = found.route();
+        if route.has(route::POLICED) {
+            decide::police(plane, found.index, datagram.ip_length())?;
+        }
+        if route.has(route::RTCP_PUNTED) && matches!(Media::at(packet, 0), Some(Media::Rtcp { .. })) {
+            return Err(Drop::RtcpEnded);
+        }
+        if route.has(route::MEASURED) {
+            decide::measure(plane, found.index, packet, 0);
+        }
+        if let Err(reason) = decide::next_hop(plane, found, route) {
+            if reason == Drop::NextHopUnresolved {
+                let subject = Subject { next_hop: route.index(), ..Subject::of(datagram, packet, 0) };
+                plane.notify(event::NEXT_HOP_UNRESOLVED, found.index, &subject);
+            }
+            return Err(reason);
+        }
+        if route.has(route::RETAGGED) {
+            decide::retag(plane, found.index, datagram, packet, 0);
+        }
+        let (from, to) = self.ends(found, route).ok_or(Drop::RemoteUnknown)?;
+        Ok(Egress { leg: found.index, from, to, traffic_class: datagram.traffic_class() })
+    }
+
+    /// Our side and the other side of what is sent for a leg.
+    fn ends(&self, found: &Found, route: Route) -> Option<(SocketAddr, SocketAddr)> {
+        let Destination { address, ports } = found.destination();
+        let [a, b, c, d] = ports.wire().to_ne_bytes();
+        let (from_port, to_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        if route.has(route::TO_V6) {
+            // SAFETY: the plane promises a valid record; a packet that sees half of a new address goes astray, once.
+            let Addresses6 { origin, destination, .. } =
+                unsafe { self.plane.addresses6(found.index)?.read_volatile() };
+            let ip = |octets| Ipv6Addr::from(octets);
+            return Some((
+                SocketAddr::from((ip(origin.octets()), from_port)),
+                SocketAddr::from((ip(destination.octets()), to_port)),
+            ));
+        }
+        let ip = |word: u32| Ipv4Addr::from(word);
+        Some((
+            SocketAddr::from((ip(found.origin().get()), from_port)),
+            SocketAddr::from((ip(address.get()), to_port)),
+        ))
+    }
+}
+
+impl Decider for Legs {
+    fn decide(&mut self, arrival: Arrival<'_>) -> Outcome {
+        if arrival.local.is_ipv4() {
+            self.decide_as::<false>(arrival)
+        } else {
+            self.decide_as::<true>(arrival)
+        }
+    }
+
+    fn sent(&mut self, sent: &Sent, received_at: SocketAddr) {
+        let headers = headers(received_at) * sent.packets as usize;
+        let (packets, bytes) = (u64::from(sent.packets), (sent.bytes + headers) as u64);
+        match sent.refused {
+            None => self.plane.count_sent(sent.account, offset_of!(UserTraffic, sockets), packets, bytes),
+            Some(errno) => self.plane.count_dropped(sent.account, refusal(errno), packets, bytes),
+        }
+    }
+
+    fn overflowed(&mut self, local: SocketAddr, datagrams: u32) {
+        if let Some(leg) = leg_at(&self.plane, local) {
+            // How long they were, nobody knows.
+            self.plane.count_dropped(leg, Drop::IngressFull, u64::from(datagrams), 0);
+        }
+    }
+}
+
+/// The leg, or shared port, at an address of ours.
+pub(super) fn leg_at(plane: &UserPlane, local: SocketAddr) -> Option<u32> {
+    if local.is_ipv4() { find::<false>(plane, local) } else { find::<true>(plane, local) }
+}
+
+fn find<const V6: bool>(plane: &UserPlane, local: SocketAddr) -> Option<u32> {
+    let datagram = SocketDatagram::<V6>::new(local, local, 0, None, 0);
+    let address = datagram.local_address();
+    decide::find_local(plane, datagram.leg_key(), V6.then_some(&address)).map(|found| found.index)
+}
+
+/// Bytes of the headers of each packet that arrived at this address.
+fn headers(local: SocketAddr) -> usize {
+    if local.is_ipv4() { SocketDatagram::<false>::HEADERS } else { SocketDatagram::<true>::HEADERS }
+}
+
+/// Why a packet is dropped that the kernel did not take (errno(3)).
+fn refusal(errno: i32) -> Drop {
+    match errno {
+        libc::EMSGSIZE => Drop::TooBig,
+        libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EPERM => Drop::NoRoute,
+        libc::ENETDOWN | libc::ENODEV | libc::ENXIO => Drop::NoDevice,
+        _ => Drop::EgressFull,
+    }
+}

@@ -1,0 +1,54 @@
+//! What workers with sockets know of media: nothing but this trait.
+
+use std::net::SocketAddr;
+
+use crate::sockets::Sent;
+
+/// A packet as it came out of a socket.
+#[derive(Debug)]
+pub(crate) struct Arrival<'a> {
+    /// Our address and port that it was sent to.
+    pub(crate) local: SocketAddr,
+    /// Where it comes from.
+    pub(crate) source: SocketAddr,
+    /// Type of service, or traffic class.
+    pub(crate) traffic_class: u8,
+    /// Time to live, or hop limit, where it is known.
+    pub(crate) hops: Option<u8>,
+    /// What UDP carries.
+    pub(crate) payload: &'a mut [u8],
+}
+
+/// What is to become of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is sent on.
+    Send(Egress),
+    /// It is not; that was counted.
+    Gone,
+}
+
+/// How a packet leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Egress {
+    /// Slot of the leg that it arrived for.
+    pub(crate) leg: u32,
+    /// Our address and port that it leaves from.
+    pub(crate) from: SocketAddr,
+    /// Where to.
+    pub(crate) to: SocketAddr,
+    /// Type of service, or traffic class.
+    pub(crate) traffic_class: u8,
+}
+
+/// Decides about packets and counts what became of them. One for each worker, on the worker's thread; it must not block.
+pub(crate) trait Decider {
+    /// Decides about a packet, and rewrites its payload if it is to leave.
+    fn decide(&mut self, arrival: Arrival<'_>) -> Outcome;
+
+    /// Packets that were to be sent were, or the kernel refused them. `received_at` is where they arrived.
+    fn sent(&mut self, sent: &Sent, received_at: SocketAddr);
+
+    /// So many datagrams to this address and port were lost before we saw them: the socket was full.
+    fn overflowed(&mut self, local: SocketAddr, datagrams: u32);
+}
