@@ -1,6 +1,8 @@
 //! What was counted for each leg: by the kernel half on each CPU, and by the workers of this process.
 
+use std::mem::offset_of;
 use std::ops::{AddAssign, Sub};
+use std::sync::atomic::Ordering;
 
 use relay_common::leg::{LegDrops, Traffic, traffic_index};
 use relay_common::user_traffic::UserTraffic;
@@ -112,8 +114,6 @@ pub(crate) struct Counters {
     drops: SharedArray<LegDrops>,
     slots: u32,
     cpus: u32,
-    /// What slots counted in their earlier lives.
-    earlier: LegCounters,
 }
 
 impl Counters {
@@ -125,7 +125,7 @@ impl Counters {
         slots: u32,
         cpus: u32,
     ) -> Self {
-        Self { traffic, user_traffic, drops, slots, cpus, earlier: LegCounters::default() }
+        Self { traffic, user_traffic, drops, slots, cpus }
     }
 
     /// How many CPUs count.
@@ -139,14 +139,45 @@ impl Counters {
     }
 
     /// Starts a slot anew, before its leg is published. What the slot counted until now, even after its leg was removed,
-    /// stays in the totals: a packet that was on its way then is counted late, but it is counted.
+    /// goes to slot 0, which is no leg, and so stays in the totals, also of the next process: a packet that was on its way
+    /// then is counted late, but it is counted.
     pub(crate) fn zero(&mut self, slot: u32) {
-        self.earlier.add(&self.of(slot));
+        self.keep(&self.of(slot));
         for cpu in 0..=self.cpus {
             self.traffic.write(self.index(cpu, slot), Traffic::default());
         }
         self.user_traffic.write(slot, UserTraffic::default());
         self.drops.write(slot, LegDrops::default());
+    }
+
+    /// The same for a slot that no leg has, after a restart: the next leg there may come late, or never.
+    pub(crate) fn settle(&mut self, slot: u32) {
+        let counted = self.of(slot);
+        if counted.forwarded() > 0 || counted.dropped.iter().any(|count| *count > 0) {
+            self.zero(slot);
+        }
+    }
+
+    /// Adds what a slot counted to slot 0. The kernel half counts orphans there.
+    fn keep(&self, counted: &LegCounters) {
+        let add = |traffic: &mut Traffic, sent: Sent| {
+            traffic.packets += sent.packets;
+            traffic.bytes += sent.bytes;
+        };
+        // No CPU writes to the stretch behind the last CPU's.
+        let index = self.index(self.cpus, 0);
+        let mut xdp = self.traffic.read(index);
+        add(&mut xdp, counted.xdp);
+        self.traffic.write(index, xdp);
+        let mut workers = self.user_traffic.read(0);
+        add(&mut workers.af_xdp, counted.af_xdp);
+        add(&mut workers.sockets, counted.user);
+        self.user_traffic.write(0, workers);
+        self.drops.word64(0, offset_of!(LegDrops, bytes)).fetch_add(counted.dropped_bytes, Ordering::Relaxed);
+        for (reason, count) in counted.dropped.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let offset = offset_of!(LegDrops, packets) + reason * size_of::<u64>();
+            self.drops.word64(0, offset).fetch_add(*count, Ordering::Relaxed);
+        }
     }
 
     /// What was counted in a slot.
@@ -167,10 +198,11 @@ impl Counters {
         (xdp, [af_xdp.into(), sockets.into()])
     }
 
-    /// What was counted in the first `used` slots, in all their lives; slot 0 counts for ports that no leg has.
+    /// What was counted in the first `used` slots, in all their lives; slot 0 counts for ports that no leg has, and for
+    /// lives that are over.
     pub(crate) fn totals(&self, used: u32) -> LegCounters {
-        let mut sum = self.earlier;
-        for slot in 0..used.min(self.slots) {
+        let mut sum = LegCounters::default();
+        for slot in 0..used.clamp(1, self.slots) {
             sum.add(&self.of(slot));
         }
         sum
@@ -206,6 +238,22 @@ mod tests {
         assert_eq!(counters.of(1).forwarded(), 0);
         count(&counters, 1, 3);
         assert_eq!(counters.totals(2).sent(), Sent { packets: 9, bytes: 1800 });
+    }
+
+    #[test]
+    fn what_was_counted_outlives_the_process() {
+        let mut counters = counters();
+        counters.traffic.write(counters.index(1, 3), Traffic { packets: 5, bytes: 500 });
+        let mut drops = LegDrops { bytes: 70, ..LegDrops::default() };
+        drops.packets[2] = 7;
+        counters.drops.write(3, drops);
+        // A process of old slots has not used slot 3 yet: nobody looks there.
+        assert_eq!(counters.totals(1).forwarded(), 0);
+        counters.settle(3);
+        counters.settle(2);
+        let totals = counters.totals(1);
+        assert_eq!((totals.forwarded(), totals.dropped[2], totals.dropped_bytes), (5, 7, 70));
+        assert_eq!(counters.of(3).forwarded(), 0);
     }
 
     #[test]

@@ -42,6 +42,9 @@ impl State {
         for id in &adopted {
             self.join(*id);
         }
+        for slot in (1..self.records.ledger.length()).filter(|slot| !ids.contains_key(slot)) {
+            self.counters.settle(slot);
+        }
         adopted
     }
 
