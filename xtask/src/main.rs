@@ -9,8 +9,10 @@ mod build;
 mod ci;
 mod command;
 mod demo;
+mod fuzz;
 mod privilege;
 mod setup;
+mod soak;
 mod test;
 mod workspace;
 
@@ -37,6 +39,10 @@ enum Task {
     Bench(bench::Options),
     /// Let a SIP viewer call a SIP camera through the relay, and account for every packet.
     Demo(demo::Options),
+    /// Joins, leaves, moves, flaps and restarts under traffic, with the books balanced at the end.
+    Soak(soak::Options),
+    /// Run the fuzz targets, each for a minute; takes a nightly compiler and cargo-fuzz.
+    Fuzz(fuzz::Options),
     /// What continuous integration runs: test, then bench with its thresholds, then demo.
     Ci,
 }
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
         Task::Test(options) => test::everything(&options),
         Task::Bench(options) => bench::measure(&options),
         Task::Demo(options) => demo::show(&options),
+        Task::Soak(options) => soak::soak(options),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Ci => ci::everything(),
     };
     match result {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::command::{cargo, output, run};
 use crate::workspace::{self, KERNEL_CRATES};
-use crate::{build, demo, privilege, setup};
+use crate::{build, demo, fuzz, privilege, setup, soak};
 
 /// Which steps to run.
 #[derive(clap::Args, Clone)]
@@ -39,11 +39,12 @@ struct Step {
     check: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "format", check: format },
     Step { name: "lint", check: lint },
     Step { name: "documentation", check: documentation },
     Step { name: "tests", check: tests },
+    Step { name: "soak", check: short_soak },
     Step { name: "dependencies", check: dependencies },
     Step { name: "demo", check: short_demo },
 ];
@@ -91,6 +92,10 @@ fn lint() -> Result<()> {
     setup::test_programs()?;
     let hint = "fix the cause; an exception is written as #[expect(lint, reason = \"…\")]";
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]), hint)?;
+    // The fuzz targets run on a nightly compiler only, but any can read them. They share what is built already.
+    let mut fuzz_targets = cargo();
+    fuzz_targets.current_dir(fuzz::folder()).env("CARGO_TARGET_DIR", workspace::target());
+    run(fuzz_targets.args(["clippy", "--", "-D", "warnings"]), hint)?;
     let toolchain = setup::kernel_toolchain()?;
     for kernel_crate in KERNEL_CRATES {
         run(toolchain.clippy(&kernel_crate.path()).args(["--", "-D", "warnings"]), hint)?;
@@ -154,6 +159,11 @@ fn tests() -> Result<()> {
     } else {
         run(with_runner(cargo()).args(["test", "--workspace"]), hint)
     }
+}
+
+/// The soak in its short form.
+fn short_soak() -> Result<()> {
+    soak::soak(soak::Options::short())
 }
 
 /// The demo in its short form.

@@ -1,0 +1,113 @@
+//! The books: what the devices counted against what the data plane counted. They must agree to the frame.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context, Result, ensure};
+use relay_user::Relay;
+use testbed::{Namespace, Topology};
+
+/// All counters at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Books {
+    /// Frames that the devices handed to the program.
+    arrived: u64,
+    /// Frames that the rings of the devices took from it.
+    left: u64,
+    /// What the program counted, by name: `forwarded`, and reasons.
+    counted: BTreeMap<&'static str, u64>,
+    /// Frames that it had sent on and that rings refused, or that never reached a ring.
+    refused: u64,
+}
+
+impl Books {
+    /// Reads all of it; `refused_before` is what devices refused under earlier owners. Nothing may be under way.
+    ///
+    /// # Errors
+    /// `ethtool` does not say what a veth counts.
+    pub(crate) fn read(relay: &Relay, namespace: &Namespace, refused_before: u64) -> Result<Self> {
+        let mut books = Self { counted: relay.counters().into_iter().collect(), ..Self::default() };
+        for device in [Topology::CAMERA.device, Topology::VIEWER.device] {
+            let (arrived, left) = device_counters(namespace, device)?;
+            books.arrived += arrived;
+            books.left += left;
+        }
+        books.refused = refused_before + refused(relay);
+        Ok(books)
+    }
+
+    /// What happened since an earlier reading.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let rise = |(name, count): (&&'static str, &u64)| {
+            (*name, count.saturating_sub(*earlier.counted.get(name).unwrap_or(&0)))
+        };
+        Self {
+            arrived: self.arrived - earlier.arrived,
+            left: self.left - earlier.left,
+            counted: self.counted.iter().map(rise).filter(|(_, count)| *count > 0).collect(),
+            refused: self.refused - earlier.refused,
+        }
+    }
+
+    /// Both sides of each page, and that something was written there.
+    ///
+    /// # Errors
+    /// They do not balance; by how much.
+    pub(crate) fn check(&self, sent: u64) -> Result<()> {
+        let counted: u64 = self.counted.values().sum();
+        let forwarded = *self.counted.get("forwarded").unwrap_or(&0);
+        ensure!(
+            self.arrived == counted,
+            "{} frames arrived and {counted} were counted: {} are missing",
+            self.arrived,
+            i128::from(self.arrived) - i128::from(counted)
+        );
+        ensure!(
+            forwarded == self.left + self.refused,
+            "{forwarded} frames were sent on, {} left and {} were refused: {} are missing",
+            self.left,
+            self.refused,
+            i128::from(forwarded) - i128::from(self.left) - i128::from(self.refused)
+        );
+        ensure!(
+            forwarded > sent / 20,
+            "only {forwarded} of {sent} packets were sent on: this says nothing of a data plane under traffic"
+        );
+        println!("the books balance: the difference is 0");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Books {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:>12}  frames arrived", self.arrived)?;
+        for (name, count) in &self.counted {
+            writeln!(f, "{count:>12}    {name}")?;
+        }
+        writeln!(f, "{:>12}  of those sent on were taken by the devices", self.left)?;
+        write!(f, "{:>12}  were refused by them", self.refused)
+    }
+}
+
+/// Frames that were sent on and that no device took, as this owner counts.
+pub(crate) fn refused(relay: &Relay) -> u64 {
+    relay.device_counters().iter().map(|device| device.refused + device.unsent).sum()
+}
+
+/// Frames that a veth device handed to its XDP program, and frames that its far end took from `bpf_redirect`.
+fn device_counters(namespace: &Namespace, device: &str) -> Result<(u64, u64)> {
+    let output = namespace.command("ethtool").args(["-S", device]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let sum = |prefix: &str, name: &str| -> Option<u64> {
+        let lines = text.lines().filter_map(|line| line.trim().split_once(": "));
+        let found: Vec<u64> = lines
+            .filter(|(key, _)| key.starts_with(prefix) && key.ends_with(name))
+            .filter_map(|(_, value)| value.trim().parse().ok())
+            .collect();
+        (!found.is_empty()).then(|| found.iter().sum())
+    };
+    let missing = || format!("`ethtool -S {device}` does not count XDP packets; it said: {text}");
+    let arrived = sum("rx_queue_", "_xdp_packets").with_context(missing)?;
+    let left = sum("tx_queue_", "_xdp_xmit").with_context(missing)?;
+    Ok((arrived, left))
+}
