@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -155,7 +156,7 @@ impl Relay {
     async fn start_on_program(options: &Options) -> Result<Self, StartError> {
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).ok_or(StartError::Cpus)?;
         let wanted = Capacity::new(options.legs, cpus);
-        let pins = options.state.as_ref().map(|state| Pins::open(state, wanted)).transpose()?;
+        let mut pins = options.state.as_ref().map(|state| Pins::open(state, wanted)).transpose()?;
         let capacity = pins.as_ref().map_or(wanted, Pins::capacity);
         let kernel = Kernel::load(capacity, pins.as_ref().map(Pins::maps).as_deref())?;
         let plane_records = kernel.records();
@@ -208,6 +209,9 @@ impl Relay {
         let neighbours = netlink.neighbours().await.map_err(StartError::Netlink)?;
         let mut ours = Ours::new(local_addresses, &port_ranges, &options.ports);
         ours.set_addresses(&netlink.addresses().await.map_err(StartError::Netlink)?);
+        if let Some(pins) = &mut pins {
+            pins.migrate(program.xdp()?.fd().map_err(|error| LoadError::Refused(error.into()))?.as_fd())?;
+        }
 
         let queries = Queries::open().map_err(StartError::Netlink)?;
         let mut devices = Devices { map: devices, slots: device_slots, drops: device_drops };

@@ -56,6 +56,12 @@ impl LegKey {
         Self::pack(kind, group, source.port(), source.address_word())
     }
 
+    /// From the word of a record.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     #[inline(always)]
     const fn pack(kind: KeyKind, group: u16, port: Be16, word: Be32) -> Self {
         Self(

@@ -9,6 +9,8 @@ use std::path::Path;
 
 // Commands and constants of linux/bpf.h.
 const MAP_CREATE: libc::c_long = 0;
+const LOOKUP_ELEM: libc::c_long = 1;
+const UPDATE_ELEM: libc::c_long = 2;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -144,6 +146,34 @@ pub(crate) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
         link: i32,
     }
     call(LINK_DETACH, &mut Attributes { link: link.as_raw_fd() }).map(|_| ())
+}
+
+#[repr(C)]
+struct ElementAttributes {
+    map: i32,
+    reserved: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The value of an element, which must be of the map's value size; `None` if there is no such element.
+pub(crate) fn look_up<V: Default>(map: BorrowedFd<'_>, key: &u32) -> io::Result<Option<V>> {
+    let mut value = V::default();
+    let (key, place) = (std::ptr::from_ref(key) as u64, (&raw mut value) as u64);
+    let mut attributes = ElementAttributes { map: map.as_raw_fd(), reserved: 0, key, value: place, flags: 0 };
+    match call(LOOKUP_ELEM, &mut attributes) {
+        Ok(_) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes an element; the value must be of the map's value size.
+pub(crate) fn enter<V>(map: BorrowedFd<'_>, key: &u32, value: &V) -> io::Result<()> {
+    let (key, value) = (std::ptr::from_ref(key) as u64, std::ptr::from_ref(value) as u64);
+    let mut attributes = ElementAttributes { map: map.as_raw_fd(), reserved: 0, key, value, flags: 0 };
+    call(UPDATE_ELEM, &mut attributes).map(|_| ())
 }
 
 /// Gives an object a name in the BPF file system, where it outlives the process.

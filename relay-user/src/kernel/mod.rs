@@ -4,6 +4,7 @@ pub(crate) mod bpf;
 mod btf;
 mod maps;
 mod object;
+mod raw_array;
 mod shared_array;
 mod steering;
 
@@ -31,6 +32,7 @@ use crate::plane::Records;
 
 pub(crate) use btf::Btf;
 pub(crate) use maps::{Capacity, KEPT, Owner};
+pub(crate) use raw_array::RawArray;
 pub(crate) use shared_array::SharedArray;
 pub(crate) use steering::{SteeredSockets, SteeringError};
 

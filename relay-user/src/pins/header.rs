@@ -116,6 +116,18 @@ impl Header {
         self.0.read(0).network
     }
 
+    /// The number of the layout.
+    pub(super) fn layout(&self) -> u32 {
+        self.0.read(0).layout
+    }
+
+    /// The description of the records.
+    pub(super) fn text(&self) -> String {
+        let record = self.0.read(0);
+        let text = record.text.get(..record.text_length as usize).unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    }
+
     pub(super) fn phase(&self) -> Phase {
         let phase = self.0.word32(0, offset_of!(Record, phase)).load(Ordering::Acquire);
         Phase::ALL.into_iter().find(|known| *known as u32 == phase).unwrap_or(Phase::Building)

@@ -10,10 +10,11 @@
 mod bpffs;
 mod header;
 mod lock;
+mod migrate;
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use relay_common::layout::LAYOUT;
@@ -80,16 +81,18 @@ pub enum StateError {
         /// Its layout.
         found: u32,
     },
-    /// Another build with the same layout number left it.
+    /// Running legs cannot be moved to new maps.
     #[error(
-        "`{}` was left by a build of Culvert whose records differ from this one's: start that build, or end the media that \
-         still runs with `rm -r {}`",
+        "the legs in `{}` could not be moved to maps of this version: {source}; they run on; start the version that made \
+         them, or end them with `rm -r {}`",
         folder.display(),
         folder.display()
     )]
-    Foreign {
-        /// The folder of that build.
+    Migration {
+        /// The folder with the legs.
         folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The interfaces are in another network namespace.
     #[error(
@@ -119,11 +122,17 @@ pub(crate) struct Pins {
     folder: PathBuf,
     header: Header,
     capacity: Capacity,
+    /// What a predecessor left, if it is to be moved into `folder`.
+    previous: Option<(PathBuf, Header)>,
     _lock: Lock,
 }
 
+/// The folder of maps that are being filled from others.
+const NEXT: &str = "next";
+
 impl Pins {
-    /// Takes the state folder: what a predecessor left there is kept, what it left half-made is removed.
+    /// Takes the state folder: what a predecessor left there is kept, what it left half-made is removed. Maps of another
+    /// layout, or with less room than is wanted, stay in use until [`Pins::migrate`].
     ///
     /// # Errors
     /// See [`StateError`]; nothing has changed then.
@@ -132,27 +141,59 @@ impl Pins {
         let lock = Lock::take(state)?;
         let refused = |source| StateError::Refused { path: state.to_owned(), source };
         let network = network_namespace().map_err(refused)?;
-        let folder = state.join(format!("v{LAYOUT}"));
         refuse_newer(state)?;
-        if let Some(header) = Header::open(&folder).filter(|header| header.phase() == Phase::Complete) {
-            if header.network() == network {
-                if !header.is_ours() {
-                    return Err(StateError::Foreign { folder });
+        finish_migration(state).map_err(refused)?;
+        let found = complete_folder(state).map_err(refused)?;
+        let (own, next) = (state.join(format!("v{LAYOUT}")), state.join(NEXT));
+        let Some((folder, header)) = found.filter(|(_, header)| header.network() == network) else {
+            for folder in [own.clone(), next] {
+                if has_living_link(&folder) && is_of_another(&folder, network) {
+                    return Err(StateError::OtherNetwork { folder });
                 }
-                let found = header.capacity();
-                return Ok(Self { state: state.to_owned(), folder, header, capacity: found, _lock: lock });
+                remove(&folder).map_err(refused)?;
             }
-            if has_living_link(&folder) {
-                return Err(StateError::OtherNetwork { folder });
+            let header = make(&own, wanted, network)?;
+            let state = state.to_owned();
+            return Ok(Self { state, folder: own, header, capacity: wanted, previous: None, _lock: lock });
+        };
+        let capacity = header.capacity();
+        if header.is_ours() && capacity.slots >= wanted.slots && capacity.cpus == wanted.cpus {
+            remove(&next).map_err(refused)?;
+            let state = state.to_owned();
+            return Ok(Self { state, folder, header, capacity, previous: None, _lock: lock });
+        }
+        let previous = Some((folder, header));
+        // A predecessor may have been killed while the programs were replaced: go on with what it had copied.
+        let begun = Header::open(&next).filter(|begun| begun.phase() == Phase::Switching && begun.is_ours());
+        let (header, capacity) = match begun {
+            Some(begun) => {
+                let capacity = begun.capacity();
+                (begun, capacity)
             }
-            // The namespace is gone, and with it everything that the folder was for.
-        }
-        remove(&folder).map_err(refused)?;
-        for part in [folder.clone(), folder.join("maps"), folder.join("links")] {
-            fs::create_dir(&part).map_err(|source| StateError::Refused { path: part, source })?;
-        }
-        let header = Header::create(&folder, wanted, network)?;
-        Ok(Self { state: state.to_owned(), folder, header, capacity: wanted, _lock: lock })
+            None => {
+                remove(&next).map_err(refused)?;
+                let capacity = Capacity { slots: wanted.slots.max(capacity.slots), ..wanted };
+                (make(&next, capacity, network)?, capacity)
+            }
+        };
+        Ok(Self { state: state.to_owned(), folder: next, header, capacity, previous, _lock: lock })
+    }
+
+    /// Moves from the maps of a predecessor to ours, if those are others: what they hold is copied, the program takes the
+    /// place of the running one, and what that counted last is added. The program's own maps must be pinned in
+    /// [`Pins::maps`], and whatever else it looks at must be filled.
+    ///
+    /// # Errors
+    /// Maps cannot be copied, or a program not be replaced; what runs, runs on.
+    pub(crate) fn migrate(&mut self, program: BorrowedFd<'_>) -> Result<(), StateError> {
+        let Some((folder, header)) = self.previous.take() else { return Ok(()) };
+        let failed = |source| StateError::Migration { folder: folder.clone(), source };
+        migrate::run((&folder, &header), (&self.folder, &self.header), program).map_err(failed)?;
+        let (from, legs) = (header.layout(), self.capacity.legs());
+        tracing::info!(from, to = LAYOUT, legs, "running legs were moved to new maps");
+        finish_migration(&self.state).map_err(failed)?;
+        self.folder = self.state.join(format!("v{LAYOUT}"));
+        Ok(())
     }
 
     /// Where the maps are pinned.
@@ -202,22 +243,59 @@ impl Drop for Pins {
     }
 }
 
+/// Makes an empty folder.
+fn make(folder: &Path, capacity: Capacity, network: u64) -> Result<Header, StateError> {
+    for part in [folder.to_owned(), folder.join("maps"), folder.join("links")] {
+        fs::create_dir(&part).map_err(|source| StateError::Refused { path: part, source })?;
+    }
+    Header::create(folder, capacity, network)
+}
+
+/// The folders of layouts, with their numbers.
+fn layouts(state: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
+    let number = |entry: &fs::DirEntry| entry.file_name().to_str()?.strip_prefix('v')?.parse().ok();
+    let entries: Vec<fs::DirEntry> = fs::read_dir(state)?.collect::<io::Result<_>>()?;
+    Ok(entries.iter().filter_map(|entry| Some((number(entry)?, entry.path()))).collect())
+}
+
+/// The folder of the newest layout that is complete.
+fn complete_folder(state: &Path) -> io::Result<Option<(PathBuf, Header)>> {
+    let mut folders = layouts(state)?;
+    folders.sort_unstable();
+    let complete = |(_, folder): (u32, PathBuf)| {
+        let header = Header::open(&folder).filter(|header| header.phase() == Phase::Complete)?;
+        Some((folder, header))
+    };
+    Ok(folders.into_iter().rev().find_map(complete))
+}
+
+/// If new maps have taken the place of others: removes those, and gives the new ones their name. The links of both
+/// folders are the same, and stay.
+fn finish_migration(state: &Path) -> io::Result<()> {
+    let next = state.join(NEXT);
+    let complete = Header::open(&next).filter(|header| header.phase() == Phase::Complete);
+    let Some(header) = complete else { return Ok(()) };
+    for (_, folder) in layouts(state)? {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::rename(next, state.join(format!("v{}", header.layout())))
+}
+
 /// Refuses what a newer version made and may still use.
 fn refuse_newer(state: &Path) -> Result<(), StateError> {
-    for entry in
-        fs::read_dir(state).map_err(|source| StateError::Refused { path: state.to_owned(), source })?
-    {
-        let Ok(entry) = entry else { continue };
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix('v')?.parse::<u32>().ok());
-        if let Some(found) = number.filter(|number| *number > LAYOUT) {
-            let folder = entry.path();
-            if Header::open(&folder).is_some_and(|header| header.phase() != Phase::Building) {
-                return Err(StateError::Newer { folder, found });
-            }
+    let refused = |source| StateError::Refused { path: state.to_owned(), source };
+    for (found, folder) in layouts(state).map_err(refused)? {
+        let is_in_use = || Header::open(&folder).is_some_and(|header| header.phase() != Phase::Building);
+        if found > LAYOUT && is_in_use() {
+            return Err(StateError::Newer { folder, found });
         }
     }
     Ok(())
+}
+
+/// Whether a folder was made in another network namespace.
+fn is_of_another(folder: &Path, network: u64) -> bool {
+    Header::open(folder).is_some_and(|header| header.network() != network)
 }
 
 /// Whether a program still runs by one of the links in a folder.
