@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use control::sip::message::HeaderName;
-use support::call::{Call, Family, media_address, receive, rtp};
+use support::call::{Call, Family, media_address, media_socket, receive, rtp};
 use support::terminal::{Terminal, audio};
 use testbed::Topology;
 
@@ -173,4 +173,58 @@ fn call_from_ipv4_to_ipv6() {
 #[test]
 fn call_from_ipv6_to_ipv4() {
     call_between(Family::V6, Family::V4);
+}
+
+#[test]
+fn media_of_no_call_is_dropped_and_its_sender_named() {
+    let call = Call::prepare("");
+    let nowhere = SocketAddr::new(Topology::VIEWER.relay.into(), 30_500);
+    call.viewer_rtp.send_to(&rtp(1), nowhere).unwrap();
+    let status = call.gateway.wait_for("the orphan", |status| {
+        status.relay.as_ref().is_some_and(|relay| !relay.orphans.is_empty())
+    });
+    let relay = status.relay.unwrap();
+    let orphan = &relay.orphans[0];
+    assert_eq!(
+        (&*orphan.local, &*orphan.source),
+        (&*nowhere.to_string(), &*call.viewer_rtp.local_addr().unwrap().to_string())
+    );
+    assert_eq!((orphan.ssrc, orphan.reports, relay.counters.get("orphan")), (Some(0x0102_0304), 1, Some(&1)));
+    assert!(call.gateway.log().contains("media comes to a port of no session"), "{}", call.gateway.log());
+}
+
+#[test]
+fn rtcp_that_ends_at_the_gateway_is_answered_by_it() {
+    let call = Call::prepare("rtcp = \"terminate\"");
+    let (invite, answer) = call.answer();
+    call.acknowledge(&answer);
+    let above = |address: SocketAddr| SocketAddr::new(address.ip(), address.port() + 1);
+    let told_camera = media_address(&invite);
+    let camera_rtcp = media_socket(&call.topology.camera, Topology::CAMERA.terminal.into(), 4001);
+    let viewer_rtcp = media_socket(&call.topology.viewer, Topology::VIEWER.terminal.into(), 4001);
+    for sequence in 0..10 {
+        call.camera_rtp.send_to(&rtp(sequence), told_camera).unwrap();
+        receive(&call.viewer_rtp);
+    }
+    // An empty receiver report of the camera, which is also its sender.
+    camera_rtcp.send_to(&[0x80, 201, 0, 1, 1, 2, 3, 4], above(told_camera)).unwrap();
+    camera_rtcp.set_read_timeout(Some(Duration::from_secs(9))).unwrap();
+    let (report, from) = receive(&camera_rtcp);
+    assert_eq!(
+        (from, report[0] & 0x1f, report[1]),
+        (above(told_camera), 1, 201),
+        "a receiver report of one source"
+    );
+    assert_eq!(report[8..12], [1, 2, 3, 4], "about what the camera sends");
+    let status = call.gateway.wait_for("the camera's report", |status| {
+        status.relay.as_ref().is_some_and(|relay| relay.counters.get("rtcp_received") == Some(&1))
+    });
+    assert_eq!(status.relay.unwrap().counters.get("rtcp_ended"), Some(&1));
+    viewer_rtcp.set_read_timeout(Some(Duration::from_secs(9))).unwrap();
+    let (report, _) = receive(&viewer_rtcp);
+    assert_eq!(
+        &report[1..2],
+        [201],
+        "the viewer is told that nothing came from it; the camera's RTCP did not pass"
+    );
 }

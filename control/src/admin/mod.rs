@@ -9,5 +9,7 @@ mod protocol;
 mod server;
 
 pub use client::{AskError, ask};
-pub use protocol::{Call, Interface, Leg, PortPairs, Quality, Registration, Relay, Reply, Request, Status};
+pub use protocol::{
+    Call, Interface, Leg, Orphan, PortPairs, Quality, Registration, Relay, Reply, Request, Status,
+};
 pub use server::{Answer, Capture, Question, ServeError, Server};

@@ -89,6 +89,8 @@ pub struct Relay {
     pub interfaces: Vec<Interface>,
     /// The pool of media ports, over all networks.
     pub port_pairs: PortPairs,
+    /// Who sends media to ports of no session, the newest first; 64 at most.
+    pub orphans: Vec<Orphan>,
     /// What the XDP program counted over all legs, by name: forwarded, dropped, left to the kernel.
     pub counters: BTreeMap<String, u64>,
     /// Where maps and links are pinned; `null`: media ends with the daemon.
@@ -108,6 +110,21 @@ pub struct Interface {
     pub mode: String,
     /// Why it runs in this mode.
     pub reason: String,
+}
+
+/// Somebody who sends media to a port of no session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Orphan {
+    /// Our address and port.
+    pub local: String,
+    /// Where it comes from.
+    pub source: String,
+    /// SSRC of its newest packet; `null` where that is neither RTP nor RTCP.
+    pub ssrc: Option<u32>,
+    /// How often it was noticed: packets are sampled, the counter `orphan` has them all.
+    pub reports: u64,
+    /// Seconds since it was noticed last.
+    pub idle_seconds: f64,
 }
 
 /// Pairs of media ports (RTP and RTCP), over all networks.

@@ -82,6 +82,11 @@ fn describe(status: &Status) -> String {
     let heading =
         ["leg", "source", "SSRC", "expected", "lost", "reordered", "duplicate", "jitter", "changes"];
     sections.push(render(&heading, &rows));
+    let orphans = status.relay.iter().flat_map(|relay| &relay.orphans).map(orphan);
+    sections.push(render(&["orphan from", "to", "SSRC", "reports", "idle"], &orphans.collect::<Vec<_>>()));
+    let relayed = status.relay.iter().flat_map(|relay| &relay.counters);
+    let rows: Vec<_> = relayed.map(|(name, count)| vec![name.clone(), count.to_string()]).collect();
+    sections.push(render(&["relay counter", "count"], &rows));
     let rows: Vec<_> =
         status.counters.iter().map(|(name, count)| vec![name.clone(), count.to_string()]).collect();
     sections.push(render(&["counter", "count"], &rows));
@@ -151,6 +156,16 @@ fn paths(leg: &admin::Leg) -> String {
         return leg.path.clone();
     }
     leg.paths.iter().map(|(path, count)| format!("{path} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+fn orphan(orphan: &admin::Orphan) -> Vec<String> {
+    vec![
+        orphan.source.clone(),
+        orphan.local.clone(),
+        orphan.ssrc.map_or_else(|| "-".to_owned(), |ssrc| format!("{ssrc:#010x}")),
+        orphan.reports.to_string(),
+        format!("{:.0} s", orphan.idle_seconds),
+    ]
 }
 
 fn quality(leg: &admin::Leg) -> Option<Vec<String>> {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use relay_user::{ModeChoice, Relay, RtcpMode, SourcePolicy};
 use tokio::sync::mpsc;
 
+use super::orphans::Orphans;
 use super::{adopted, log};
 use crate::config::{self, Config, DEFAULT_STATE, RelayMode, Rtcp, Source, State};
 use crate::session::{
@@ -87,6 +88,7 @@ impl Session {
 #[derive(Clone)]
 pub(super) struct Plane {
     pub(super) relay: Relay,
+    pub(super) orphans: Orphans,
     pub(super) sessions: SessionCore<Relay>,
     /// Where maps and links are pinned.
     pub(super) state: Option<PathBuf>,
@@ -314,7 +316,9 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
     if !adopted.is_empty() {
         tracing::info!(legs = adopted.len(), "media of a daemon before this one runs on");
     }
-    Ok(Plane { sessions, relay: attached, state })
+    let orphans = Orphans::default();
+    orphans.listen(&attached);
+    Ok(Plane { sessions, relay: attached, orphans, state })
 }
 
 async fn negotiate(

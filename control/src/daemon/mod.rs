@@ -5,6 +5,7 @@ mod adopted;
 mod engine;
 mod log;
 mod media;
+mod orphans;
 mod privileges;
 mod status;
 mod tap;

@@ -2,7 +2,7 @@
 
 use caps::{CapSet, Capability, CapsHashSet};
 
-use crate::config::Config;
+use crate::config::{Config, Rtcp};
 
 /// Why privileges are not right.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,7 @@ pub enum PrivilegeError {
     /// The data plane needs more than we have.
     #[error(
         "[relay] needs {missing}, which this process does not have; run as root, or grant it: \
-         setcap cap_net_admin,cap_bpf,cap_perfmon+ep /path/to/culvert. A configuration without [relay] needs no privilege"
+         setcap cap_net_admin,cap_bpf,cap_perfmon,cap_net_raw,cap_ipc_lock+ep /path/to/culvert. A configuration without [relay] needs no privilege"
     )]
     Missing {
         /// The capabilities.
@@ -25,12 +25,20 @@ pub enum PrivilegeError {
 /// through pointers), and routes and links (CAP_NET_ADMIN).
 const RELAY: [Capability; 3] = [Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON];
 
+/// What packets take that need user space: sockets of AF_XDP, and raw ones (CAP_NET_RAW), and memory for their frames
+/// (CAP_IPC_LOCK, where RLIMIT_MEMLOCK is low). Without these such packets are left to the network stack.
+const USER_SPACE: [Capability; 2] = [Capability::CAP_NET_RAW, Capability::CAP_IPC_LOCK];
+
 /// Keeps what the configuration needs, in this thread and all that it starts.
 pub(super) fn drop_unneeded(config: &Config) -> Result<(), PrivilegeError> {
     let mut needed = CapsHashSet::new();
-    if config.relay.is_some() {
+    if let Some(relay) = &config.relay {
         needed.extend(RELAY);
         let permitted = caps::read(None, CapSet::Permitted)?;
+        needed.extend(USER_SPACE.iter().filter(|capability| permitted.contains(capability)));
+        if relay.rtcp == Rtcp::Terminate {
+            needed.insert(Capability::CAP_NET_RAW);
+        }
         let missing: Vec<String> = needed.difference(&permitted).map(ToString::to_string).collect();
         if !missing.is_empty() {
             return Err(PrivilegeError::Missing { missing: missing.join(", ") });

@@ -6,7 +6,8 @@ use std::time::Duration;
 use relay_user::MediaKind;
 
 use super::media::{Plane, Session};
-use crate::admin::{Call, Interface, Leg, PortPairs, Quality, Relay, Status};
+use super::orphans::Orphans;
+use crate::admin::{Call, Interface, Leg, Orphan, PortPairs, Quality, Relay, Status};
 use crate::session::LegReport;
 use crate::sip::core::Report;
 
@@ -101,6 +102,7 @@ fn relay(plane: &Plane) -> Relay {
             })
             .collect(),
         port_pairs: PortPairs { in_use: ports.in_use, resting: ports.quarantined, free: ports.free },
+        orphans: orphans(&plane.orphans),
         counters: counters(&plane.relay),
         state: plane.state.as_ref().map(|state| state.display().to_string()),
         adopted: adopted(plane),
@@ -110,7 +112,19 @@ fn relay(plane: &Plane) -> Relay {
 /// What the data plane counted over all legs; of RTCP that ends here only what occurred.
 fn counters(relay: &relay_user::Relay) -> BTreeMap<String, u64> {
     let rtcp = relay.rtcp_counters().named().into_iter().filter(|(_, count)| *count > 0);
-    relay.counters().into_iter().chain(rtcp).map(|(name, count)| (name.to_owned(), count)).collect()
+    let counters = relay.counters().into_iter().chain(rtcp);
+    counters.map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn orphans(orphans: &Orphans) -> Vec<Orphan> {
+    let describe = |orphan: super::orphans::Orphan| Orphan {
+        local: orphan.local.to_string(),
+        source: orphan.source.to_string(),
+        ssrc: orphan.ssrc,
+        reports: orphan.reports,
+        idle_seconds: orphan.last.elapsed().as_secs_f64(),
+    };
+    orphans.list().0.into_iter().map(describe).collect()
 }
 
 fn adopted(plane: &Plane) -> Vec<Leg> {
