@@ -6,4 +6,5 @@
 mod crash;
 mod migration;
 mod refusals;
+mod scale;
 mod support;
