@@ -5,6 +5,7 @@
 //! hold STATE LEGS INTERFACE...      prints `ready N` when it runs: N legs were adopted
 //! call LOCAL REMOTE LOCAL REMOTE    two legs and a stream each way; prints `called`
 //! legs                              one line for each leg, by its local address, then `end`
+//! devices                           one line for each interface: what it refused, and what was not sent; then `end`
 //! leave                             lets media run on, and ends
 //! stop                              ends media, and ends
 //! ```
@@ -58,6 +59,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     println!(
                         "{local} {owner} received {received} forwarded {forwarded} sent {sent} dropped {dropped} adopted {adopted}"
                     );
+                }
+                println!("end");
+            }
+            ["devices"] => {
+                for device in relay.device_counters() {
+                    println!("{} refused {} unsent {}", device.name, device.refused, device.unsent);
                 }
                 println!("end");
             }

@@ -1,11 +1,15 @@
 //! Frames that the program had sent on and that the egress device did not take: counted by programs on the kernel's
 //! tracepoints, because the XDP program has ended by then and no driver counts them alike.
 
+use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::pin::PinError;
+use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramError, RawTracePoint};
 use relay_common::device::{DeviceKey, DeviceOffsets, SlotKey};
 
@@ -59,6 +63,10 @@ pub(crate) enum Uncounted {
     Tracepoint(&'static str, ProgramError),
     #[error("the object has no program `{0}`")]
     Missing(&'static str),
+    #[error("the state folder takes no folder for tracepoints: {0}")]
+    Folder(io::Error),
+    #[error("a tracepoint's program cannot be kept in the state folder: {0}")]
+    Pin(PinError),
 }
 
 /// Where this kernel keeps what the programs read; zeros if it does not tell.
@@ -74,14 +82,26 @@ pub(crate) fn offsets() -> Result<DeviceOffsets, Uncounted> {
     find().map_err(Uncounted::Offsets)
 }
 
-/// Loads and attaches the programs. They stay attached as long as `ebpf` lives.
-pub(crate) fn attach(ebpf: &mut Ebpf) -> Result<(), Uncounted> {
+/// Loads and attaches the programs. With a folder they stay attached as long as they are pinned there, so that they count
+/// while no process owns the data plane, and those of a predecessor go on: what they do belongs to the layout, whose number the
+/// folder has. Without one they stay attached as long as `ebpf` lives.
+pub(crate) fn attach(ebpf: &mut Ebpf, folder: Option<&Path>) -> Result<(), Uncounted> {
     for (name, tracepoint) in TRACEPOINTS {
+        let pin = folder.map(|folder| folder.join(name));
+        if pin.as_ref().is_some_and(|pin| PinnedLink::from_pin(pin).is_ok()) {
+            continue;
+        }
         let program = ebpf.program_mut(name).ok_or(Uncounted::Missing(name))?;
         let program: &mut RawTracePoint =
             program.try_into().map_err(|_: ProgramError| Uncounted::Missing(name))?;
-        let attached = program.load().and_then(|()| program.attach(tracepoint));
-        attached.map_err(|error| Uncounted::Tracepoint(tracepoint, error))?;
+        let refused = |error| Uncounted::Tracepoint(tracepoint, error);
+        program.load().map_err(refused)?;
+        let link = program.attach(tracepoint).map_err(refused)?;
+        if let (Some(folder), Some(pin)) = (folder, pin) {
+            fs::create_dir_all(folder).map_err(Uncounted::Folder)?;
+            let link = FdLink::from(program.take_link(link).map_err(refused)?);
+            link.pin(pin).map_err(Uncounted::Pin)?;
+        }
     }
     Ok(())
 }

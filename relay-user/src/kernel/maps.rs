@@ -119,6 +119,8 @@ pub(crate) const KEPT: &[Kept] = &[
     other("DEVICE_SLOTS", bpf::HASH, 4, 4, limits::DEVICES),
     other("PASSED", bpf::PER_CPU_ARRAY, 4, 8, REASONS),
     other("EVENTS", bpf::RING, 0, 0, limits::EVENT_RING_BYTES),
+    other("REFUSED", bpf::HASH, 16, 8, limits::DEVICES),
+    other("UNSENT", bpf::HASH, 8, 8, limits::DEVICES),
     of_user::<Ledger>("LEDGER", Length::Slots),
     of_user::<NeighbourRecord>("NEIGHBOURS", Length::Fixed(limits::NEXT_HOPS)),
 ];

@@ -186,7 +186,8 @@ impl Kernel {
         program.load().map_err(refused_program)?;
         // Before the maps are taken out of the object.
         let steered = steering::load(&mut ebpf);
-        if let Err(error) = offsets.and_then(|_| device_counters::attach(&mut ebpf)) {
+        let tracepoints = folder.map(|maps| maps.with_file_name("tracepoints"));
+        if let Err(error) = offsets.and_then(|_| device_counters::attach(&mut ebpf, tracepoints.as_deref())) {
             tracing::warn!(%error, "frames that a device's ring refuses are not counted");
         }
         let device_drops = DeviceDrops::take(&mut ebpf).map_err(|error| LoadError::Mismatch {

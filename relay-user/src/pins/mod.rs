@@ -5,6 +5,7 @@
 //! STATE/v1/HEADER    which layout, how many legs, how far it is made
 //! STATE/v1/maps/     every map of `kernel::KEPT`
 //! STATE/v1/links/    one link for each interface: its index and the XDP mode
+//! STATE/v1/tracepoints/  the programs that count what devices refuse
 //! ```
 
 mod bpffs;

@@ -48,6 +48,39 @@ fn media_runs_on_while_processes_come_and_go() {
 }
 
 #[test]
+fn what_devices_refuse_is_counted_while_no_process_owns_the_data_plane() {
+    let (topology, state) = (Topology::create().expect("this test takes root"), State::mount());
+    let mut holder = Holder::start(&topology, &state.folder(), 64);
+    holder.call();
+    let media = Media::start(&topology);
+    media.flows(1_000);
+    let _ = media.stop();
+    // A veth takes no redirected frame when its far end has neither GRO nor a program.
+    topology.viewer.offload(Topology::TERMINAL_DEVICE, &["gro", "off"]).unwrap();
+    let send = |packets| {
+        let from = topology.camera.run(|| std::net::UdpSocket::bind(camera()).unwrap()).unwrap();
+        for _ in 0..packets {
+            from.send_to(&[0x80; 40], camera_leg()).unwrap();
+        }
+    };
+    let unsent = |holder: &mut Holder| {
+        let devices = holder.devices();
+        let viewer = devices.iter().find(|line| line.starts_with(Topology::VIEWER.device)).unwrap().clone();
+        viewer.split(' ').next_back().unwrap().parse::<u64>().unwrap()
+    };
+    send(3);
+    assert_eq!(unsent(&mut holder), 3);
+    holder.kill();
+    send(4);
+    let mut holder = Holder::start(&topology, &state.folder(), 64);
+    assert_eq!(unsent(&mut holder), 7);
+    send(5);
+    assert_eq!(unsent(&mut holder), 12, "two programs would count twice");
+    holder.end("stop");
+    assert_eq!(state.pins(), [] as [std::path::PathBuf; 0]);
+}
+
+#[test]
 fn nothing_stays_behind_when_the_data_plane_is_stopped() {
     let (topology, state) = (Topology::create().expect("this test takes root"), State::mount());
     let mut holder = Holder::start(&topology, &state.folder(), 64);

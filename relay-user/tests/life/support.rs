@@ -146,6 +146,12 @@ impl Holder {
         }
     }
 
+    /// What the devices did not take, as the example prints it.
+    pub(crate) fn devices(&mut self) -> Vec<String> {
+        self.say("devices");
+        std::iter::repeat_with(|| self.hear()).take_while(|line| line != "end").collect()
+    }
+
     /// SIGKILL: nothing can be tidied up.
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
