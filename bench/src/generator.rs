@@ -40,6 +40,12 @@ impl Senders {
         result
     }
 
+    /// How long they had a processor.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let times = self.0.iter().map(|number| machine::processor_time_of(number.load(Ordering::Relaxed)));
+        Ok(times.sum::<io::Result<Duration>>()?)
+    }
+
     fn set_urgency(&self, urgency: Urgency) -> Result<()> {
         self.0.iter().try_for_each(|number| {
             machine::set_urgency(number.load(Ordering::Relaxed), urgency)

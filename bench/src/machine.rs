@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -41,6 +42,27 @@ pub(crate) fn pin(cpu: u32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// How long the threads of this process had a processor.
+pub(crate) fn processor_time() -> io::Result<Duration> {
+    clock_time(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// How long one thread of this process had a processor.
+pub(crate) fn processor_time_of(thread: i32) -> io::Result<Duration> {
+    // As `pthread_getcpuclockid` makes it: CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED below the inverted number.
+    clock_time(!thread << 3 | 6)
+}
+
+fn clock_time(clock: libc::clockid_t) -> io::Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to a structure that lives on this stack.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let seconds = u64::try_from(time.tv_sec).map_err(io::Error::other)?;
+    Ok(Duration::new(seconds, u32::try_from(time.tv_nsec).map_err(io::Error::other)?))
+}
+
 /// Which threads the kernel lets run first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
@@ -74,4 +96,18 @@ fn processors() -> usize {
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_part_of_its_process() {
+        // SAFETY: only reads the number of this thread.
+        let thread = unsafe { libc::gettid() };
+        let (before, own) = (processor_time().unwrap(), processor_time_of(thread).unwrap());
+        while processor_time_of(thread).unwrap() < own + Duration::from_millis(5) {}
+        assert!(processor_time().unwrap() >= before + Duration::from_millis(4));
+    }
 }

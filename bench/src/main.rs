@@ -17,6 +17,7 @@ mod machine;
 mod options;
 mod packet;
 mod part;
+mod plain_relay;
 mod programs;
 #[expect(unreachable_pub, reason = "the kernel half's own file")]
 #[path = "../ebpf/src/records.rs"]
@@ -29,6 +30,7 @@ mod state_folder;
 mod subject;
 mod thresholds;
 mod treatment;
+mod user;
 mod wire;
 
 use std::path::PathBuf;

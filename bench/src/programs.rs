@@ -32,6 +32,8 @@ pub(crate) enum Role {
     Generate,
     /// The same with IPv6.
     GenerateIpv6,
+    /// Sends as fast as it can, each flow in bursts.
+    GenerateBursts,
     /// Sends packets that must not be forwarded among those that must.
     GenerateMix,
     /// Sends at a set rate, with time stamps.
@@ -52,6 +54,8 @@ pub(crate) enum Role {
     CountTagged,
     /// Counts what arrives as IPv6.
     CountIpv6,
+    /// Counts what arrives from a network stack.
+    CountAddressed,
     /// Counts what arrives, and notes when the first packet did.
     NoteFirst,
     /// Counts what arrives, and follows its numbers.
@@ -65,6 +69,7 @@ impl Role {
         match self {
             Self::Generate => "generate",
             Self::GenerateIpv6 => "generate_ipv6",
+            Self::GenerateBursts => "generate_bursts",
             Self::GenerateMix => "generate_mix",
             Self::GenerateStamped => "generate_stamped",
             Self::GenerateNumbered => "generate_numbered",
@@ -75,6 +80,7 @@ impl Role {
             Self::Count => "count",
             Self::CountTagged => "count_tagged",
             Self::CountIpv6 => "count_ipv6",
+            Self::CountAddressed => "count_addressed",
             Self::NoteFirst => "note_first",
             Self::Follow => "follow",
             Self::Time => "time",
