@@ -46,7 +46,7 @@ use thresholds::Thresholds;
 /// Measures Culvert on veth pairs in network namespaces of its own. Takes root, and a machine that does little else.
 #[derive(Parser)]
 struct Options {
-    /// Measure for at most a minute and a half.
+    /// Measure for less than four minutes.
     #[arg(long)]
     quick: bool,
     /// Fail if a figure misses its bar in bench/thresholds.toml. One that does is measured once more, twice as long;
