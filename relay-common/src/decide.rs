@@ -13,7 +13,8 @@ use crate::next_hop::{NextHop, RESOLVED};
 use crate::packet::Packet;
 use crate::police::Police;
 use crate::quality::Quality;
-use crate::retag::{Offsets, PayloadMap, Retag};
+use crate::retag::{NewHeader, Offsets, PayloadMap, Retag};
+use crate::rtp::RtpHeader;
 use crate::verdict::Drop;
 use crate::{event, retag};
 
@@ -338,8 +339,9 @@ pub fn police<P: Plane>(plane: &P, index: u32, ip_length: u32) -> Result<(), Dro
 /// Measures an RTP packet whose header starts at `payload`.
 #[inline(always)]
 pub fn measure<P: Plane>(plane: &P, index: u32, packet: &Packet<'_>, payload: usize) {
-    let Some(Media::Rtp { ssrc, sequence, timestamp, .. }) = Media::at(packet, payload) else { return };
+    let Some(header) = RtpHeader::at(packet, payload) else { return };
     let Some(record) = plane.quality(index) else { return };
+    let (ssrc, sequence, timestamp) = (header.ssrc(), header.sequence(), header.timestamp());
     // SAFETY: [`Plane`] promises a valid record, which only this CPU writes.
     unsafe { (*record).count(ssrc, sequence.get(), timestamp.get(), || plane.now()) };
 }
@@ -353,36 +355,54 @@ pub fn retag<'a, P: Plane, D: Datagram<'a>>(
     packet: &Packet<'_>,
     payload: usize,
 ) {
-    let Some(pointer) = plane.retag(index) else { return };
-    // SAFETY: [`Plane`] promises a valid record.
-    let record = unsafe { pointer.read_volatile() };
-    if record.flags & retag::DSCP != 0 {
-        datagram.set_dscp(record.dscp);
-    }
-    let Some(Media::Rtp { payload_type, sequence, timestamp, .. }) = Media::at(packet, payload) else {
-        return;
+    let Some(record) = plane.retag(index) else { return };
+    // SAFETY: [`Plane`] promises a valid record; field by field, because not every packet needs all.
+    let (flags, word, ssrc) = unsafe {
+        (
+            (&raw const (*record).flags).read_volatile(),
+            (&raw const (*record).offsets).read_volatile(),
+            (&raw const (*record).ssrc).read_volatile(),
+        )
     };
-    let Some(mut header) = packet.view::<{ crate::media::RTP_HEADER }>(payload) else { return };
-    let mut offsets = Offsets::from_word(record.offsets);
-    if record.flags & retag::OFFSETS != 0 && offsets == Offsets::NONE {
-        offsets = record.align(sequence.get(), timestamp.get(), plane.coarse_now());
-        // SAFETY: the word is part of a record that the plane returned.
-        let decided =
-            unsafe { plane.exchange(&raw mut (*pointer).offsets, Offsets::NONE.word(), offsets.word()) };
-        if let Err(winner) = decided {
-            offsets = Offsets::from_word(winner);
-        }
+    if flags & retag::DSCP != 0 {
+        // SAFETY: as above.
+        datagram.set_dscp(unsafe { (&raw const (*record).dscp).read_volatile() });
     }
-    let payload_type = if record.flags & retag::PAYLOAD_TYPE != 0 {
-        plane.payload_map(u32::from(record.payload_map)).map(|map| {
+    let Some(mut header) = RtpHeader::at(packet, payload) else { return };
+    let mut offsets = Offsets::from_word(word);
+    if flags & retag::OFFSETS != 0 && offsets == Offsets::NONE {
+        offsets = align(plane, record, header.sequence().get(), header.timestamp().get());
+    }
+    let payload_type = if flags & retag::PAYLOAD_TYPE != 0 {
+        // SAFETY: as above.
+        let map = u32::from(unsafe { (&raw const (*record).payload_map).read_volatile() });
+        plane.payload_map(map).map(|map| {
             // SAFETY: [`Plane`] promises a valid record; a payload type has seven bits, as many as the table has places.
-            unsafe { map.cast::<u8>().add(usize::from(payload_type & 0x7f)).read_volatile() }
+            unsafe { map.cast::<u8>().add(usize::from(header.payload_type())).read_volatile() }
         })
     } else {
         None
     };
-    let change = record.rewrite(&mut header, offsets, payload_type);
-    datagram.payload_changed(change);
+    let new = NewHeader {
+        payload_type,
+        offsets: (flags & retag::OFFSETS != 0).then_some(offsets),
+        ssrc: (flags & retag::SSRC != 0).then_some(ssrc),
+    };
+    datagram.payload_changed(header.rewrite(new));
+}
+
+/// Lets the first packet of a source decide how it continues what the receiver saw last.
+#[inline(never)]
+fn align<P: Plane>(plane: &P, record: *mut Retag, sequence: u16, timestamp: u32) -> Offsets {
+    // SAFETY: [`Plane`] promises a valid record.
+    let base = unsafe { record.read_volatile() };
+    let offsets = base.align(sequence, timestamp, plane.coarse_now());
+    // SAFETY: the word is part of a record that the plane returned.
+    let decided = unsafe { plane.exchange(&raw mut (*record).offsets, Offsets::NONE.word(), offsets.word()) };
+    match decided {
+        Ok(()) => offsets,
+        Err(winner) => Offsets::from_word(winner),
+    }
 }
 
 /// The next hop of a leg's packets.

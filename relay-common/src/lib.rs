@@ -24,6 +24,7 @@ pub mod punt;
 pub mod quality;
 pub mod retag;
 pub mod rtcp;
+pub mod rtp;
 pub mod tap;
 pub mod user_traffic;
 pub mod verdict;

@@ -8,13 +8,14 @@ use relay_common::event;
 use relay_common::frame::ethernet::{ETHERNET, Payload};
 use relay_common::frame::{Datagram, Ethernet, Ipv4Udp, Ipv6Udp};
 use relay_common::leg::{Route, route, traffic_index};
+use relay_common::media::Media;
 use relay_common::packet::Packet;
 use relay_common::punt as reasons;
 use relay_common::tap::Direction;
 use relay_common::verdict::{Drop, Pass};
 
 use crate::plane::{Maps, cpu};
-use crate::{Verdict, features, learn, maps, punt, rebuild, stray, tap, too_big};
+use crate::{Verdict, learn, maps, punt, rebuild, stray, tap, too_big};
 
 /// What ends the way of a packet that is not forwarded.
 enum End {
@@ -136,7 +137,7 @@ fn relay<'a, D: Readdressed<'a>>(
         }
     }
     if !route.is_plain()
-        && let Some(action) = before::<D>(ctx, found.index, route, offset, ip_length)?
+        && let Some(action) = before(ctx, packet, found.index, route, offset + D::HEADERS, ip_length)?
     {
         return Ok(action);
     }
@@ -156,8 +157,8 @@ fn relay<'a, D: Readdressed<'a>>(
     }
     // Chooses the device; the frame itself is taken from the program when it has ended.
     let action = maps::DEVICES.redirect(hop.device, u64::from(XDP_DROP)).map_err(|_| Drop::NoDevice)?;
-    if !route.is_plain() {
-        rewrite_media::<D>(ctx, found.index, route, offset);
+    if route.has(route::RETAGGED) {
+        decide::retag(&Maps, found.index, &mut datagram, packet, offset + D::HEADERS);
     }
     let plain_link = offset == ETHERNET && hop.tags[0].wire() == 0;
     if plain_link && to_v6 == D::V6 {
@@ -181,40 +182,33 @@ fn relay<'a, D: Readdressed<'a>>(
 
 /// What legs with more than a plain rewrite do before a packet is sent on; the action, if it goes to user space instead.
 #[inline(always)]
-fn before<'a, D: Datagram<'a>>(
-    ctx: &'a XdpContext,
+fn before(
+    ctx: &XdpContext,
+    packet: &Packet<'_>,
     index: u32,
     route: Route,
-    offset: usize,
+    payload: usize,
     ip_length: u32,
 ) -> Result<Option<u32>, End> {
     if route.has(route::TAPPED_IN) {
         tap::copy(ctx, index, Direction::In);
     }
     if route.has(route::POLICED) {
-        features::police(index, ip_length)?;
+        decide::police(&Maps, index, ip_length)?;
     }
-    let payload = offset + D::HEADERS;
     let reason = if route.has(route::PUNTED) {
         reasons::EVERY_PACKET
-    } else if route.has(route::RTCP_PUNTED) && features::is_rtcp(ctx, payload) {
+    } else if route.has(route::RTCP_PUNTED) && matches!(Media::at(packet, payload), Some(Media::Rtcp { .. }))
+    {
         reasons::RTCP
     } else {
         if route.has(route::MEASURED) {
-            features::measure(ctx, index, payload);
+            decide::measure(&Maps, index, packet, payload);
         }
         return Ok(None);
     };
     let generation = maps::ADMISSIONS.get(index).map_or(0, |admission| admission.generation);
     punt::punt(ctx, index, generation, reason).map(Some).map_err(End::Pass)
-}
-
-/// Retags the media of a leg.
-#[inline(always)]
-fn rewrite_media<'a, D: Datagram<'a>>(ctx: &'a XdpContext, index: u32, route: Route, offset: usize) {
-    if route.has(route::RETAGGED) {
-        features::retag::<D>(ctx, index, offset);
-    }
 }
 
 /// A jumbo frame may lie in several buffers, of which only the first is seen here.

@@ -5,7 +5,6 @@
 #![feature(core_intrinsics, asm_experimental_arch)]
 
 mod count;
-mod features;
 mod forward;
 mod learn;
 mod maps;
