@@ -1,6 +1,6 @@
 //! The task that follows the network while media runs: links, addresses, neighbours and routes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,22 +8,27 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-use crate::netlink::Change;
+use crate::error::RouteError;
+use crate::netlink::{Change, Queries};
 use crate::next_hops::{NOWHERE, Via};
-use crate::resolve::{AT_ONCE, acquire};
-use crate::routes::Target;
+use crate::resolve::acquire;
+use crate::routes::{Routes, Target};
 use crate::shared::Shared;
 use crate::state::{Sender, State};
 
 /// Routes usually change in bundles: this long after the first, all are looked at together.
 const ROUTES_SETTLE: Duration = Duration::from_millis(50);
 
+/// Slots whose legs are looked at in one go when routes have changed: a millisecond of questions at most.
+const PART: usize = 128;
+
 /// How often the network is read anew, in case that changes came faster than they could be read.
 const READ_AGAIN: Duration = Duration::from_secs(15);
 
 /// Applies changes of links, addresses, neighbours and routes. The regular reading happens here too, so that what it
 /// finds is never applied over a change that is newer: such a change still waits in the queue.
-pub(crate) async fn follow(shared: Arc<Shared>, mut changes: mpsc::Receiver<Change>) {
+pub(crate) async fn follow(shared: Arc<Shared>, queries: Queries, mut changes: mpsc::Receiver<Change>) {
+    let mut routes = Routes::new(queries);
     let mut regular = time::interval_at(Instant::now() + READ_AGAIN, READ_AGAIN);
     regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // At once too: what a predecessor left may lead where it does not any more.
@@ -38,7 +43,7 @@ pub(crate) async fn follow(shared: Arc<Shared>, mut changes: mpsc::Receiver<Chan
                 if let Err(error) = read_addresses(&shared).await {
                     tracing::warn!(%error, "our addresses cannot be read");
                 }
-                reroute(&shared).await;
+                reroute(&shared, &mut routes).await;
                 continue;
             }
             () = shared.reroute.notified() => {
@@ -47,7 +52,7 @@ pub(crate) async fn follow(shared: Arc<Shared>, mut changes: mpsc::Receiver<Chan
             }
             _ = regular.tick() => {
                 read_anew(&shared).await;
-                reroute(&shared).await;
+                reroute(&shared, &mut routes).await;
                 continue;
             }
         };
@@ -146,27 +151,45 @@ fn run_punts(shared: &Shared) {
     }
 }
 
-/// Finds every next hop anew. Each destination is asked for once, however many legs send there; between some, others
-/// have their turn.
-async fn reroute(shared: &Shared) {
-    let senders = shared.state().senders();
-    let targets: HashSet<Target> = senders.iter().map(|sender| sender.target.without_ports()).collect();
-    let targets: Vec<Target> = targets.into_iter().collect();
-    let mut ways = HashMap::with_capacity(targets.len());
-    let mut refused = None;
-    for some in targets.chunks(AT_ONCE) {
-        for (target, way) in some.iter().zip(shared.routes().ways(some)) {
-            ways.insert(*target, way.map_err(|error| refused = Some(error)).ok());
+/// Finds every next hop anew, a part of the legs at a time: between two, others have their turn. The kernel is asked by a
+/// socket of the task's own, so that whoever installs a leg meanwhile does not wait for all the others.
+async fn reroute(shared: &Shared, routes: &mut Routes) {
+    routes.forget();
+    let mut refused = Refused::default();
+    for part in 0.. {
+        let Some(senders) = shared.state().senders(part * PART..(part + 1) * PART) else { break };
+        let mut targets: Vec<Target> = senders.iter().map(|sender| sender.target.without_ports()).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        let answers = routes.ways(&targets);
+        let mut ways = HashMap::with_capacity(targets.len());
+        for (target, way) in targets.into_iter().zip(answers) {
+            ways.insert(target, way.map_err(|error| refused.add(error)).ok());
         }
+        change_hops(&mut shared.state(), &senders, &ways);
         tokio::task::yield_now().await;
     }
-    if let Some(error) = refused {
-        let destinations = ways.values().filter(|way| way.is_none()).count();
-        tracing::warn!(destinations, %error, "media has nowhere to go");
+    refused.tell();
+    routes.forget();
+}
+
+/// Destinations without a way, told in one line however many they are.
+#[derive(Default)]
+struct Refused {
+    destinations: usize,
+    last: Option<RouteError>,
+}
+
+impl Refused {
+    fn add(&mut self, error: RouteError) {
+        self.destinations += 1;
+        self.last = Some(error);
     }
-    for some in senders.chunks(AT_ONCE) {
-        change_hops(&mut shared.state(), some, &ways);
-        tokio::task::yield_now().await;
+
+    fn tell(self) {
+        if let Some(error) = self.last {
+            tracing::warn!(destinations = self.destinations, %error, "media has nowhere to go");
+        }
     }
 }
 

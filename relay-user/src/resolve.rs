@@ -15,7 +15,7 @@ use crate::shared::Shared;
 const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(1000);
 
 /// Targets that are asked for in one go: between two, others have their turn.
-pub(crate) const AT_ONCE: usize = 512;
+const AT_ONCE: usize = 128;
 
 /// Next hops that were acquired, each for one user. Dropped, they are released, unless they were kept.
 pub(crate) struct Held<'a> {

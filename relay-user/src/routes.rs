@@ -34,11 +34,12 @@ impl Target {
     }
 
     fn route(&self) -> RouteKey {
-        RouteKey {
-            destination: self.remote.ip(),
-            source: Some(self.local.ip()),
-            scope: plan::scope(self.remote),
-        }
+        // A source that was learned says no scope: it is that of the side that learned it.
+        let scope = match plan::scope(self.remote) {
+            0 => plan::scope(self.local),
+            scope => scope,
+        };
+        RouteKey { destination: self.remote.ip(), source: Some(self.local.ip()), scope }
     }
 
     /// The route to our own side, which says whether it is ours.

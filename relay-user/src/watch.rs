@@ -17,7 +17,7 @@ use tokio::time::{self, MissedTickBehavior};
 
 use crate::event::Event;
 use crate::leg::LegId;
-use crate::netlink::Change;
+use crate::netlink::{Change, Queries};
 use crate::network;
 use crate::routes::Target;
 use crate::sampler;
@@ -32,7 +32,7 @@ const CONFIRM_EVERY: u32 = 15;
 /// Starts the tasks.
 ///
 /// # Errors
-/// The event ring cannot be polled.
+/// The event ring cannot be polled, or the kernel not be asked for routes.
 pub(crate) fn start(
     shared: &Arc<Shared>,
     changes: mpsc::Receiver<Change>,
@@ -40,7 +40,7 @@ pub(crate) fn start(
     from_workers: mpsc::Receiver<Record>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let mut tasks = vec![
-        tokio::spawn(network::follow(Arc::clone(shared), changes)),
+        tokio::spawn(network::follow(Arc::clone(shared), Queries::open()?, changes)),
         workers(shared, from_workers),
         tokio::spawn(look_over(Arc::clone(shared))),
         tokio::spawn(sampler::run(Arc::clone(shared))),

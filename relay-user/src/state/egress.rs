@@ -2,6 +2,7 @@
 
 use std::mem::offset_of;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use relay_common::address::Ipv6;
@@ -62,11 +63,14 @@ impl State {
         }
     }
 
-    /// Every leg that sends somewhere.
-    pub(crate) fn senders(&self) -> Vec<Sender> {
+    /// The legs in these slots that send somewhere; nothing where there are no such slots any more.
+    pub(crate) fn senders(&self, slots: Range<usize>) -> Option<Vec<Sender>> {
+        let slots = self.installed.get(slots.start..slots.end.min(self.installed.len()))?;
         let sender =
             |leg: &Installed| Some(Sender { leg: leg.id, target: self.target(leg.id)?, hop: leg.hop });
-        self.legs().filter(|leg| !leg.ingress.is_empty()).filter_map(sender).collect()
+        let legs =
+            slots.iter().flatten().map(AsRef::as_ref).filter(|leg: &&Installed| !leg.ingress.is_empty());
+        (!slots.is_empty()).then(|| legs.filter_map(sender).collect())
     }
 
     /// Where a leg would send to; nothing while its remote side is not known.
