@@ -228,3 +228,23 @@ fn rtcp_that_ends_at_the_gateway_is_answered_by_it() {
         "the viewer is told that nothing came from it; the camera's RTCP did not pass"
     );
 }
+
+#[test]
+fn sockets_relay_where_xdp_is_not_wanted() {
+    let call = Call::prepare("mode = \"user\"");
+    let (invite, answer) = call.answer();
+    let (told_camera, told_viewer) = (media_address(&invite), media_address(&answer));
+    for sequence in 0..10 {
+        call.viewer_rtp.send_to(&rtp(sequence), told_viewer).unwrap();
+        assert_eq!(receive(&call.camera_rtp), (rtp(sequence), told_camera));
+        call.camera_rtp.send_to(&rtp(sequence), told_camera).unwrap();
+        assert_eq!(receive(&call.viewer_rtp), (rtp(sequence), told_viewer));
+    }
+    call.acknowledge(&answer);
+    let status = call.gateway.wait_for("the counters", |status| {
+        let legs = status.calls[0].legs.iter();
+        legs.filter(|leg| leg.received == 10 && leg.paths.get("user") == Some(&10)).count() == 2
+    });
+    let backend = status.relay.unwrap().backend;
+    assert!(backend.starts_with("user (the configuration asks"), "{backend}");
+}

@@ -89,7 +89,8 @@ fn relay_without_privilege_is_refused_and_direct_mode_needs_none() {
         command.args(["--bounding-set=-all", "--inh-caps=-all", PROGRAM]);
         command
     };
-    let attempt = Attempt::new(unprivileged(), &(sip("udp:127.77.0.2:5060") + &relay("lo", "127.77.0.2")));
+    let native = relay("lo", "127.77.0.2").replace("[relay]", "[relay]\nmode = \"native\"");
+    let attempt = Attempt::new(unprivileged(), &(sip("udp:127.77.0.2:5060") + &native));
     attempt.failed(1, &["[relay] needs", "CAP_NET_ADMIN", "setcap"]);
     // It comes as far as its listener, which is all that is wrong.
     let attempt = Attempt::new(unprivileged(), &sip("udp:192.0.2.1:5060"));

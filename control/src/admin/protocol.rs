@@ -85,6 +85,8 @@ pub struct Status {
 /// The data plane.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Relay {
+    /// Who forwards: `xdp`, or `user` with the reason.
+    pub backend: String,
     /// Where the XDP program is attached.
     pub interfaces: Vec<Interface>,
     /// The pool of media ports, over all networks.

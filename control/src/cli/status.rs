@@ -110,8 +110,8 @@ fn relay(status: &Status) -> String {
     let mut text = render(&["interface", "state", "XDP mode", "why"], &rows);
     let pairs = &relay.port_pairs;
     text.push_str(&format!(
-        "\nmedia port pairs: {} in use, {} resting, {} free\n",
-        pairs.in_use, pairs.resting, pairs.free
+        "\nforwarded by: {}\nmedia port pairs: {} in use, {} resting, {} free\n",
+        relay.backend, pairs.in_use, pairs.resting, pairs.free
     ));
     text.push_str(&match &relay.state {
         Some(state) => {

@@ -175,16 +175,18 @@ pub enum State {
 /// The state folder where the configuration names none.
 pub const DEFAULT_STATE: &str = "/sys/fs/bpf/culvert/default";
 
-/// How the XDP program is attached.
+/// Who forwards media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RelayMode {
-    /// In the driver where it can, else in the network stack.
+    /// The XDP program: in the driver where it can, else in the network stack; sockets where there is no XDP.
     Auto,
-    /// In the driver, or not at all.
+    /// The XDP program in the driver, or nothing.
     Native,
-    /// In the network stack.
+    /// The XDP program in the network stack.
     Generic,
+    /// Sockets of the daemon, which take no privilege.
+    User,
 }
 
 /// Who may send media to a port.

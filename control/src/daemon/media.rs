@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use relay_user::{ModeChoice, Relay, RtcpMode, SourcePolicy};
+use relay_user::{Backend, ModeChoice, Relay, RtcpMode, SourcePolicy};
 use tokio::sync::mpsc;
 
 use super::orphans::Orphans;
@@ -262,6 +262,8 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
         })?;
     }
     let state = match &relay.state {
+        // Sockets end with the process: nothing is left to be found again.
+        _ if relay.mode == RelayMode::User => None,
         State::None => None,
         State::Default => Some(PathBuf::from(DEFAULT_STATE)),
         State::Folder(folder) => Some(folder.clone()),
@@ -272,12 +274,16 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
             RelayMode::Auto => ModeChoice::Auto,
             RelayMode::Native => ModeChoice::Native,
             RelayMode::Generic => ModeChoice::Generic,
+            RelayMode::User => ModeChoice::User,
         },
         legs: relay.legs,
         ports: vec![relay.ports.first..=relay.ports.last],
         state: state.clone(),
     };
     let attached = Relay::start(&options).await?;
+    if let Backend::User { reason } = attached.backend() {
+        tracing::info!(why = reason, "media is forwarded by sockets");
+    }
     for interface in attached.interfaces() {
         tracing::info!(interface = interface.name, mode = %interface.mode, why = interface.reason, "XDP program attached");
     }

@@ -2,7 +2,7 @@
 
 use caps::{CapSet, Capability, CapsHashSet};
 
-use crate::config::{Config, Rtcp};
+use crate::config::{Config, RelayMode, Rtcp};
 
 /// Why privileges are not right.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +33,18 @@ const USER_SPACE: [Capability; 2] = [Capability::CAP_NET_RAW, Capability::CAP_IP
 pub(super) fn drop_unneeded(config: &Config) -> Result<(), PrivilegeError> {
     let mut needed = CapsHashSet::new();
     if let Some(relay) = &config.relay {
-        needed.extend(RELAY);
         let permitted = caps::read(None, CapSet::Permitted)?;
-        needed.extend(USER_SPACE.iter().filter(|capability| permitted.contains(capability)));
+        // Without them `auto` takes sockets, and `user` does anyway.
+        let has_xdp = RELAY.iter().all(|capability| permitted.contains(capability));
+        let wants_xdp = match relay.mode {
+            RelayMode::Native | RelayMode::Generic => true,
+            RelayMode::Auto => has_xdp,
+            RelayMode::User => false,
+        };
+        if wants_xdp {
+            needed.extend(RELAY);
+            needed.extend(USER_SPACE.iter().filter(|capability| permitted.contains(capability)));
+        }
         if relay.rtcp == Rtcp::Terminate {
             needed.insert(Capability::CAP_NET_RAW);
         }

@@ -90,6 +90,7 @@ fn quality(measured: relay_user::Quality) -> Quality {
 fn relay(plane: &Plane) -> Relay {
     let ports = plane.sessions.ports();
     Relay {
+        backend: plane.relay.backend().to_string(),
         interfaces: plane
             .relay
             .interfaces()
