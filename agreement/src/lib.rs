@@ -19,7 +19,7 @@ mod shared;
 
 pub use corpus::corpus;
 pub use kernel::Kernel;
-pub use native::Native;
+pub use native::{Native, decide};
 pub use regressions::{Case, Regressions, hexadecimal};
 pub use scene::Outcome;
 pub use shared::frame::{BATCH, Frame, LONGEST, SHORTEST};

@@ -55,6 +55,24 @@ impl<'a> Native<'a> {
     }
 }
 
+/// What becomes of any frame in a scene of this seed: decided and rewritten in memory that is no longer than the frame.
+pub fn decide(frame: &[u8], seed: u64) -> Box<[u8]> {
+    let mut scene = Box::new(Scene::blank());
+    arrange(&mut scene, &mut Random::of_scene(seed, 0));
+    let mut bytes: Box<[u8]> = frame.into();
+    // SAFETY: the scene is a whole one, and ours.
+    let Some(plan) = (unsafe { examine(&Packet::new(&mut bytes), &mut *scene) }) else { return bytes };
+    let by = plan.change.unsigned_abs() as usize;
+    let mut rebuilt: Box<[u8]> = if plan.change > 0 {
+        bytes.get(by..).unwrap_or_default().into()
+    } else {
+        std::iter::repeat_n(0, by).chain(bytes.iter().copied()).collect()
+    };
+    // SAFETY: as above.
+    unsafe { rebuild(&Packet::new(&mut rebuilt), &mut *scene, &plan) };
+    rebuilt
+}
+
 fn run(case: &mut Case, scene: &mut Scene) {
     arrange(scene, &mut Random::of_scene(case.seed, case.number));
     let frame = &mut case.frame;

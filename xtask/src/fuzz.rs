@@ -46,7 +46,7 @@ pub(crate) fn fuzz(options: &Options) -> Result<()> {
 }
 
 /// Where the fuzz targets are a workspace of their own.
-pub(crate) fn folder() -> PathBuf {
+fn folder() -> PathBuf {
     workspace::root().join("fuzz")
 }
 

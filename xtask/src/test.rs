@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::command::{cargo, output, run};
 use crate::workspace::{self, KERNEL_CRATES};
-use crate::{build, demo, fuzz, privilege, setup, soak};
+use crate::{build, demo, privilege, setup, soak};
 
 /// Which steps to run.
 #[derive(clap::Args, Clone)]
@@ -92,10 +92,6 @@ fn lint() -> Result<()> {
     setup::test_programs()?;
     let hint = "fix the cause; an exception is written as #[expect(lint, reason = \"…\")]";
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]), hint)?;
-    // The fuzz targets run on a nightly compiler only, but any can read them. They share what is built already.
-    let mut fuzz_targets = cargo();
-    fuzz_targets.current_dir(fuzz::folder()).env("CARGO_TARGET_DIR", workspace::target());
-    run(fuzz_targets.args(["clippy", "--", "-D", "warnings"]), hint)?;
     let toolchain = setup::kernel_toolchain()?;
     for kernel_crate in KERNEL_CRATES {
         run(toolchain.clippy(&kernel_crate.path()).args(["--", "-D", "warnings"]), hint)?;
