@@ -21,18 +21,18 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    /// Reads all of it; `refused_before` is what devices refused under earlier owners. Nothing may be under way.
+    /// Reads all of it. Nothing may be under way.
     ///
     /// # Errors
     /// `ethtool` does not say what a veth counts.
-    pub(crate) fn read(relay: &Relay, namespace: &Namespace, refused_before: u64) -> Result<Self> {
+    pub(crate) fn read(relay: &Relay, namespace: &Namespace) -> Result<Self> {
         let mut books = Self { counted: relay.counters().into_iter().collect(), ..Self::default() };
         for device in [Topology::CAMERA.device, Topology::VIEWER.device] {
             let (arrived, left) = device_counters(namespace, device)?;
             books.arrived += arrived;
             books.left += left;
         }
-        books.refused = refused_before + refused(relay);
+        books.refused = refused(relay);
         Ok(books)
     }
 
@@ -89,7 +89,7 @@ impl fmt::Display for Books {
     }
 }
 
-/// Frames that were sent on and that no device took, as this owner counts.
+/// Frames that were sent on and that no device took.
 pub(crate) fn refused(relay: &Relay) -> u64 {
     relay.device_counters().iter().map(|device| device.refused + device.unsent).sum()
 }

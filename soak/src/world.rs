@@ -10,7 +10,7 @@ use relay_user::{LegStatistics, ModeChoice, Options, Relay};
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
-use crate::books::{self, Books};
+use crate::books::Books;
 use crate::call::{self, Call, PORTS, local_port};
 use crate::random::Random;
 use crate::state::State;
@@ -24,8 +24,6 @@ pub(crate) struct World {
     runtime: Runtime,
     calls: Vec<Call>,
     counts: BTreeMap<&'static str, u32>,
-    /// What the devices refused under earlier owners: each owner counts for itself.
-    refused_before: u64,
     state: State,
     /// What it runs in. Dropped last.
     pub(crate) topology: Topology,
@@ -39,15 +37,7 @@ impl World {
     pub(crate) fn create() -> Result<Self> {
         let (topology, state) = (Topology::create()?, State::mount()?);
         let (relay, runtime) = start(&topology, &state)?;
-        Ok(Self {
-            relay,
-            runtime,
-            calls: Vec::new(),
-            counts: BTreeMap::new(),
-            refused_before: 0,
-            state,
-            topology,
-        })
+        Ok(Self { relay, runtime, calls: Vec::new(), counts: BTreeMap::new(), state, topology })
     }
 
     /// The owner ends, and another takes its place: media runs on, and every leg is still there.
@@ -55,8 +45,6 @@ impl World {
     /// # Errors
     /// The new one refuses to start, or has other legs.
     pub(crate) fn restart(&mut self) -> Result<()> {
-        // Both wires are whole now, so nothing is refused until the next owner counts.
-        self.refused_before += books::refused(&self.relay);
         self.relay.leave();
         let (relay, runtime) = start(&self.topology, &self.state)?;
         std::mem::replace(&mut self.runtime, runtime).shutdown_timeout(SILENCE);
@@ -85,7 +73,7 @@ impl World {
     /// The network does not fall silent.
     pub(crate) fn quiet_books(&self) -> Result<Books> {
         let deadline = Instant::now() + SILENCE;
-        let read = || Books::read(&self.relay, &self.topology.relay, self.refused_before);
+        let read = || Books::read(&self.relay, &self.topology.relay);
         let mut before = read()?;
         while Instant::now() < deadline {
             thread::sleep(Duration::from_millis(300));
