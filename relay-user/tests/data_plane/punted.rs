@@ -1,7 +1,12 @@
 //! Legs whose packets are sent on by user space over AF_XDP: the same behaviour as in the kernel, and exact books.
 
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
 use crate::support::*;
 use relay_user::{ModeChoice, SourcePolicy};
+use testbed::{Namespace, Topology};
 
 #[test]
 fn a_punted_leg_forwards_both_ways_and_user_space_counts_it() {
@@ -27,4 +32,100 @@ fn a_punted_leg_forwards_both_ways_and_user_space_counts_it() {
         let counters = bench.relay.punt_path().unwrap().counters;
         assert_eq!((counters.received, counters.sent), (150, 150), "{counters:?}");
     }
+}
+
+/// A flood of punted packets, more than one processor may be able to carry: whatever is lost is counted by its reason.
+#[test]
+fn the_books_of_a_flood_add_up() {
+    const PACKETS: u64 = 400_000;
+    let bench = Bench::start();
+    let [camera_leg, _] =
+        bench.call(camera_leg(SourcePolicy::Pinned).punted(true), viewer_leg(SourcePolicy::Pinned));
+    let camera = bench.camera_socket(CAMERA_PORT);
+    // Whoever has the port: without it the terminal would answer each packet with an ICMP error.
+    let _viewer = bench.viewer_socket(VIEWER_PORT);
+    let arrived_before = ip_counter(&bench.topology.viewer, "InReceives");
+    let lost_before = lost_by_wire(&bench.topology.camera);
+
+    let sent = flood(&camera, to_relay_from_camera(), PACKETS, 200_000);
+
+    let settled = || {
+        let counters = bench.relay.punt_path().counters;
+        (counters, ip_counter(&bench.topology.viewer, "InReceives"))
+    };
+    let mut last = settled();
+    loop {
+        std::thread::sleep(SILENCE);
+        let now = settled();
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    let (counters, arrived) = last;
+    let (arrived, lost) = (arrived - arrived_before, lost_by_wire(&bench.topology.camera) - lost_before);
+    let statistics = bench.relay.statistics(camera_leg).unwrap();
+    let dropped: u64 = statistics.dropped.iter().map(|(_, count)| count).sum();
+    println!(
+        "{sent} sent, {lost} lost by the wire, {arrived} arrived, {counters:?}, {:?}",
+        statistics.dropped
+    );
+    assert_eq!(sent, lost + counters.received + counters.no_frame + counters.ring_full, "on the way in");
+    assert_eq!(counters.received, counters.sent + dropped, "in user space");
+    assert_eq!(counters.sent, arrived + counters.device_refused, "on the way out");
+    assert_eq!(counters.misplaced, 0);
+    assert!(arrived > PACKETS / 100, "something was carried at all");
+}
+
+/// Sends so many RTP packets at so many a second, as far as the machine can; returns how many the kernel took.
+fn flood(socket: &UdpSocket, to: SocketAddr, packets: u64, rate: u64) -> u64 {
+    const BATCH: usize = 64;
+    socket.connect(to).unwrap();
+    let payload = rtp(1, 7);
+    let mut parts: Vec<libc::iovec> = (0..BATCH)
+        .map(|_| libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() })
+        .collect();
+    let mut messages: Vec<libc::mmsghdr> = parts
+        .iter_mut()
+        .map(|part| {
+            // SAFETY: a structure for which zero is a value.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_iov = part;
+            message.msg_hdr.msg_iovlen = 1;
+            message
+        })
+        .collect();
+    let start = Instant::now();
+    let mut sent = 0;
+    while sent < packets {
+        let due = u64::try_from(start.elapsed().as_micros()).unwrap() * rate / 1_000_000;
+        if due < sent + BATCH as u64 {
+            std::thread::sleep(Duration::from_micros(200));
+            continue;
+        }
+        // SAFETY: the messages point to memory that outlives the call.
+        let result =
+            unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), BATCH as libc::c_uint, 0) };
+        sent += u64::try_from(result).expect("the kernel takes packets");
+    }
+    sent
+}
+
+/// A counter of the namespace's IPv4 (/proc/net/snmp).
+fn ip_counter(namespace: &Namespace, name: &str) -> u64 {
+    let output = namespace.command("cat").arg("/proc/net/snmp").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("Ip: "));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let at = names.split(' ').position(|found| found == name).unwrap();
+    values.split(' ').nth(at).unwrap().parse().unwrap()
+}
+
+/// Packets of the terminal that its wire had no room for.
+fn lost_by_wire(namespace: &Namespace) -> u64 {
+    let output = namespace.command("cat").arg("/proc/net/dev").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.trim().starts_with(Topology::TERMINAL_DEVICE)).unwrap();
+    // Bytes, packets, errors and drops, received and then sent.
+    line.split_whitespace().nth(1 + 8 + 3).unwrap().parse().unwrap()
 }
