@@ -44,7 +44,7 @@ fn call(camera_v6: bool, viewer_v6: bool, source: SourcePolicy) -> Call {
 }
 
 #[test]
-fn media_flows_both_ways_between_all_families() {
+pub(crate) fn media_flows_both_ways_between_all_families() {
     for (camera_v6, viewer_v6) in [(true, true), (false, true), (true, false)] {
         for policy in [SourcePolicy::Pinned, SourcePolicy::LearnPort, SourcePolicy::Learn] {
             let call = call(camera_v6, viewer_v6, policy);
@@ -59,7 +59,7 @@ fn media_flows_both_ways_between_all_families() {
 }
 
 #[test]
-fn a_source_of_ipv6_is_learned_whole_and_no_other_is_admitted() {
+pub(crate) fn a_source_of_ipv6_is_learned_whole_and_no_other_is_admitted() {
     let call = call(true, true, SourcePolicy::Learn);
     let mut events = call.bench.relay.subscribe();
     let camera6: IpAddr = Topology::CAMERA.terminal6.into();
@@ -87,7 +87,7 @@ fn a_source_of_ipv6_is_learned_whole_and_no_other_is_admitted() {
 }
 
 #[test]
-fn a_side_may_move_to_another_address_of_its_family_and_to_no_other() {
+pub(crate) fn a_side_may_move_to_another_address_of_its_family_and_to_no_other() {
     let call = call(true, false, SourcePolicy::Pinned);
     let leg = call.bench.relay.legs()[0].0;
     let moved = SocketAddr::new(Topology::CAMERA.terminal6.into(), CAMERA_PORT + 2);

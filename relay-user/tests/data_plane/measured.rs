@@ -17,7 +17,7 @@ impl Bench {
 }
 
 #[test]
-fn loss_order_and_duplicates_are_counted_where_they_happened() {
+pub(crate) fn loss_order_and_duplicates_are_counted_where_they_happened() {
     let bench = Bench::start();
     let leg = bench.bent(|leg| leg.quality(true).clock_rate(90_000));
     let camera = bench.camera_socket(CAMERA_PORT);
@@ -60,7 +60,7 @@ fn a_leg_that_does_not_measure_reports_no_quality() {
 }
 
 #[test]
-fn a_camera_beyond_its_limit_is_cut_and_others_are_not() {
+pub(crate) fn a_camera_beyond_its_limit_is_cut_and_others_are_not() {
     let bench = Bench::start();
     // 50 packets in a burst of a second.
     let leg = bench.bent(|leg| leg.limit(RateLimit::packets(50)));
@@ -88,7 +88,7 @@ fn a_camera_beyond_its_limit_is_cut_and_others_are_not() {
 }
 
 #[test]
-fn an_idle_leg_learns_its_source_anew() {
+pub(crate) fn an_idle_leg_learns_its_source_anew() {
     let bench = Bench::start();
     let leg = bench.bent(|leg| leg.relearn_after(Duration::from_secs(1)));
     let mut events = bench.relay.subscribe();

@@ -22,7 +22,7 @@ fn retagged(retag: RetagSpec) -> (Bench, UdpSocket, UdpSocket) {
 }
 
 #[test]
-fn every_field_is_changed_as_told_and_the_checksum_follows() {
+pub(crate) fn every_field_is_changed_as_told_and_the_checksum_follows() {
     let offset = Continuity::Offset { sequence: 65_000, timestamp: u32::MAX };
     let retag = RetagSpec::default().ssrc(0x0a0b_0c0d).payload_type(96, 33).continuity(offset).dscp(46);
     let (_bench, camera, viewer) = retagged(retag);
@@ -38,14 +38,14 @@ fn every_field_is_changed_as_told_and_the_checksum_follows() {
 }
 
 #[test]
-fn the_other_direction_stays_as_it_is() {
+pub(crate) fn the_other_direction_stays_as_it_is() {
     let (_bench, camera, viewer) = retagged(RetagSpec::default().ssrc(1).payload_type(96, 97));
     viewer.send_to(&rtp(9, 8), to_relay_from_viewer()).unwrap();
     assert_eq!(receive(&camera).0, rtp(9, 8));
 }
 
 #[test]
-fn payload_types_without_a_rule_and_the_marker_stay() {
+pub(crate) fn payload_types_without_a_rule_and_the_marker_stay() {
     let (_bench, camera, viewer) = retagged(RetagSpec::default().payload_type(96, 97).payload_type(97, 96));
     for (sent, expected) in [(96, 97), (97, 96), (0x80 | 96, 0x80 | 97), (8, 8)] {
         let mut packet = rtp(1, 7);
@@ -78,7 +78,7 @@ impl TwoCameras {
         let retag = RetagSpec::default().ssrc(VIEWER_SSRC).continuity(Continuity::Continue);
         let viewer = viewer_leg(SourcePolicy::Pinned).clock_rate(90_000).retag(retag);
         let legs = vec![camera_leg(SourcePolicy::Pinned), second, viewer];
-        let plan = Plan { legs, streams: vec![StreamSpec { ingress: 0, egress: 2 }] };
+        let plan = Plan { legs: on_their_path(legs), streams: vec![StreamSpec { ingress: 0, egress: 2 }] };
         let legs = bench.runtime.block_on(bench.relay.install(&plan)).unwrap().try_into().unwrap();
         let cameras = [bench.camera_socket(CAMERA_PORT), bench.camera_socket(SECOND_PORT)];
         let viewer = bench.viewer_socket(VIEWER_PORT);
@@ -104,7 +104,7 @@ impl TwoCameras {
 }
 
 #[test]
-fn a_switched_stream_goes_on_without_a_jump() {
+pub(crate) fn a_switched_stream_goes_on_without_a_jump() {
     let two = TwoCameras::start();
     let mut last = (0, 0);
     for (number, sequence) in (65_530..65_540_u32).enumerate() {

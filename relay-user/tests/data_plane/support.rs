@@ -1,10 +1,13 @@
 //! A relay between a camera and a viewer, in namespaces of its own, with everything that a test needs to send through
 //! it.
 
+use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
-use relay_user::{LegId, LegSpec, LegStatistics, ModeChoice, Options, Plan, Relay, SourcePolicy, StreamSpec};
+use relay_user::{
+    LegId, LegSpec, LegStatistics, ModeChoice, Options, Plan, Relay, Sharing, SourcePolicy, StreamSpec,
+};
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
@@ -86,6 +89,9 @@ impl Bench {
             (runtime, relay.expect("the relay starts"))
         };
         let (runtime, relay) = topology.relay.run(start).unwrap();
+        if ALL_PUNTED.get() {
+            RELAYS.with_borrow_mut(|relays| relays.push(relay.clone()));
+        }
         Self { relay, runtime, topology }
     }
 
@@ -128,10 +134,34 @@ fn socket(namespace: &testbed::Namespace, address: SocketAddr) -> UdpSocket {
     socket
 }
 
+thread_local! {
+    static ALL_PUNTED: Cell<bool> = const { Cell::new(false) };
+    /// The relays of such a test.
+    static RELAYS: RefCell<Vec<Relay>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs a test all of whose legs are sent on by user space.
+pub(crate) fn all_punted(test: impl FnOnce()) {
+    ALL_PUNTED.set(true);
+    test();
+    ALL_PUNTED.set(false);
+    for relay in RELAYS.take() {
+        assert_ne!(relay.punt_path().counters.sent, 0, "nothing went through user space");
+    }
+}
+
+/// The legs of a plan, on the path that the test wants them on.
+pub(crate) fn on_their_path(mut legs: Vec<LegSpec>) -> Vec<LegSpec> {
+    for leg in legs.iter_mut().filter(|leg| leg.shared != Sharing::Port) {
+        leg.punted |= ALL_PUNTED.get();
+    }
+    legs
+}
+
 /// Two legs, and a stream each way.
 pub(crate) fn call(camera: LegSpec, viewer: LegSpec) -> Plan {
     let streams = vec![StreamSpec { ingress: 0, egress: 1 }, StreamSpec { ingress: 1, egress: 0 }];
-    Plan { legs: vec![camera, viewer], streams }
+    Plan { legs: on_their_path(vec![camera, viewer]), streams }
 }
 
 pub(crate) fn camera_leg(source: SourcePolicy) -> LegSpec {

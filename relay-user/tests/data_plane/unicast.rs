@@ -22,7 +22,7 @@ on_every_backend! {
     a_route_that_changes_is_followed,
 }
 
-fn the_first_packet_of_a_learning_leg_arrives(mode: ModeChoice) {
+pub(crate) fn the_first_packet_of_a_learning_leg_arrives(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     bench.call(camera_leg(SourcePolicy::Learn), viewer_leg(SourcePolicy::Learn));
     // Not the port that was told: the source has to be learned.
@@ -36,7 +36,7 @@ fn the_first_packet_of_a_learning_leg_arrives(mode: ModeChoice) {
     assert_eq!(source, to_relay_from_viewer(), "it comes from the relay's own leg");
 }
 
-fn media_flows_both_ways_and_is_counted(mode: ModeChoice) {
+pub(crate) fn media_flows_both_ways_and_is_counted(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     let [camera_leg, viewer_leg] =
         bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
@@ -58,7 +58,7 @@ fn media_flows_both_ways_and_is_counted(mode: ModeChoice) {
     assert!(statistics.iter().all(|leg| leg.dropped.is_empty()), "{statistics:?}");
 }
 
-fn answers_follow_the_learned_source(mode: ModeChoice) {
+pub(crate) fn answers_follow_the_learned_source(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     let [leg, _] = bench.call(camera_leg(SourcePolicy::LearnPort), viewer_leg(SourcePolicy::Learn));
     let camera = bench.camera_socket(CAMERA_PORT + 100);
@@ -73,7 +73,7 @@ fn answers_follow_the_learned_source(mode: ModeChoice) {
     assert_eq!(receive(&camera).0, rtp(1, 8));
 }
 
-fn another_source_is_dropped_counted_and_reported(mode: ModeChoice) {
+pub(crate) fn another_source_is_dropped_counted_and_reported(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     let [leg, _] = bench.call(camera_leg(SourcePolicy::Learn), viewer_leg(SourcePolicy::Learn));
     let mut events = bench.relay.subscribe();
@@ -98,7 +98,7 @@ fn another_source_is_dropped_counted_and_reported(mode: ModeChoice) {
     assert_eq!(refused, Event::SourceRefused { leg, source: intruder.local_addr().unwrap() });
 }
 
-fn a_moved_remote_side_is_followed_and_admitted(mode: ModeChoice) {
+pub(crate) fn a_moved_remote_side_is_followed_and_admitted(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     let [leg, _] = bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
     let camera = bench.camera_socket(CAMERA_PORT + 2);
@@ -114,7 +114,7 @@ fn a_moved_remote_side_is_followed_and_admitted(mode: ModeChoice) {
     assert_eq!(receive(&camera).0, rtp(3, 8));
 }
 
-fn a_port_that_is_not_told_yet_is_learned_from_the_told_address_until_it_is(mode: ModeChoice) {
+pub(crate) fn a_port_that_is_not_told_yet_is_learned_from_the_told_address_until_it_is(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     let mut expected = camera_leg(SourcePolicy::Pinned);
     expected.remote.as_mut().unwrap().set_port(0);
@@ -149,7 +149,7 @@ fn a_port_that_is_not_told_yet_is_not_learned_from_elsewhere(mode: ModeChoice) {
     assert_eq!(statistics.dropped, [("source_mismatch", 1)]);
 }
 
-fn nothing_is_forwarded_after_removal(mode: ModeChoice) {
+pub(crate) fn nothing_is_forwarded_after_removal(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     let legs = bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
     let camera = bench.camera_socket(CAMERA_PORT);
@@ -164,7 +164,7 @@ fn nothing_is_forwarded_after_removal(mode: ModeChoice) {
     assert_eq!(bench.relay.occupancy().0, 0);
 }
 
-fn a_neighbour_that_changes_its_address_is_followed(mode: ModeChoice) {
+pub(crate) fn a_neighbour_that_changes_its_address_is_followed(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     let [leg, _] = bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
     let camera = bench.camera_socket(CAMERA_PORT);
@@ -187,7 +187,7 @@ fn a_neighbour_that_changes_its_address_is_followed(mode: ModeChoice) {
     assert!(arrived.is_some(), "{:?}", bench.relay.statistics(leg));
 }
 
-fn a_route_that_changes_is_followed(mode: ModeChoice) {
+pub(crate) fn a_route_that_changes_is_followed(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     // The viewer has a second address, which is no neighbour: a route leads there.
     let address = std::net::Ipv4Addr::new(192, 0, 2, 9);
