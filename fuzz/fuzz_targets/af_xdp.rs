@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|steps: &[u8]| {
-    if let Err(problem) = relay_user::simulation::af_xdp(steps) {
+    if let Err(problem) = relay_user::fuzzing::af_xdp(steps) {
         panic!("{problem}");
     }
 });

@@ -1,4 +1,5 @@
-//! Doors for the fuzz targets (`fuzz/`) to what reads the kernel's messages. Compiled for them alone.
+//! Doors for the fuzz targets (`fuzz/`) to what reads what the kernel says, and to what shares rings with it. Compiled for
+//! them alone.
 
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -13,4 +14,12 @@ pub fn netlink(bytes: &[u8]) -> bool {
 /// Reads a record of the ring that packets are copied into; returns how many bytes of a frame it holds.
 pub fn tap(record: &[u8]) -> Option<usize> {
     crate::tap::captured(record)
+}
+
+/// Plays steps of an AF_XDP worker and of the kernel, whatever bytes they are, on rings in ordinary memory.
+///
+/// # Errors
+/// The first thing that is wrong, in words; or there is no memory.
+pub fn af_xdp(steps: &[u8]) -> Result<(), String> {
+    crate::af_xdp::simulation::play(steps)
 }

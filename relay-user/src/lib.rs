@@ -73,19 +73,7 @@ mod user_path;
 mod vlan;
 mod watch;
 
-/// Parts of the data plane on simulated surroundings, for fuzzing.
-#[cfg(feature = "simulation")]
-pub mod simulation {
-    /// Plays steps of an AF_XDP worker and of the kernel, whatever bytes they are, on rings in ordinary memory.
-    ///
-    /// # Errors
-    /// The first thing that is wrong, in words; or there is no memory.
-    pub fn af_xdp(steps: &[u8]) -> Result<(), String> {
-        crate::af_xdp::simulation::play(steps)
-    }
-}
-
-pub use af_xdp::{DEFAULT_FRAMES, EngineError, PuntCounters, PuntPath, SocketError};
+pub use af_xdp::{DEFAULT_PUNT_FRAMES, EngineError, PuntCounters, PuntPath, SocketError};
 pub use attach::{AttachError, AttachedInterface, InterfaceState, Mode, ModeChoice};
 pub use backend::Backend;
 pub use device_counters::DeviceCounters;

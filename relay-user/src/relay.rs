@@ -16,7 +16,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::LoadError;
-use crate::af_xdp::{self, PuntPath, Punts};
+use crate::af_xdp::{self, DEFAULT_PUNT_FRAMES, PuntPath, Punts};
 use crate::attach::{AttachedInterface, Attachments, ModeChoice};
 use crate::backend::{self, Backend, PlainInterfaces, Ports};
 use crate::counters::Counters;
@@ -63,10 +63,15 @@ pub struct Options {
     /// when the process is killed, left ([`Relay::leave`]) or replaced, and the next one with the same folder goes on
     /// with its legs. `None`: media ends with the process.
     pub state: Option<PathBuf>,
+    /// AF_XDP frames for each receive queue of each interface, for packets that need user space: a power of two from 128
+    /// to 65,536. Half of them is for packets that come in, half for packets that leave. Memory is taken at once: 2 KiB
+    /// for each, 4 where an interface's MTU is above 1,770.
+    pub punt_frames: u32,
 }
 
 impl Default for Options {
-    /// No interface, which is refused; [`DEFAULT_LEGS`], and no ports that are for media only, no state.
+    /// No interface, which is refused; [`DEFAULT_LEGS`], [`DEFAULT_PUNT_FRAMES`], no ports that are for media only, and no
+    /// state.
     fn default() -> Self {
         Self {
             interfaces: Vec::new(),
@@ -74,6 +79,7 @@ impl Default for Options {
             legs: DEFAULT_LEGS,
             ports: Vec::new(),
             state: None,
+            punt_frames: DEFAULT_PUNT_FRAMES,
         }
     }
 }
@@ -192,7 +198,7 @@ impl Relay {
             rtcp: rtcp_inbox.clone(),
             cpu: 0,
         };
-        let mut punts = Punts::new(punts, af_xdp::DEFAULT_FRAMES, records, cpus)?;
+        let mut punts = Punts::new(punts, options.punt_frames, records, cpus)?;
         let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions);
         let counters = Counters::new(kernel.traffic, kernel.user_traffic, kernel.drops, table.slots(), cpus);
         let records = LegRecords {
@@ -406,6 +412,7 @@ impl Relay {
                 counters.push((reason.name(), count));
             }
         }
+        counters.extend(self.shared.punts().report().counters.named());
         counters
     }
 

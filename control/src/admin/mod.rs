@@ -10,6 +10,6 @@ mod server;
 
 pub use client::{AskError, ask};
 pub use protocol::{
-    Call, Interface, Leg, Orphan, PortPairs, Quality, Registration, Relay, Reply, Request, Status,
+    AfXdp, Call, Interface, Leg, Orphan, PortPairs, Quality, Registration, Relay, Reply, Request, Status,
 };
 pub use server::{Answer, Capture, Question, ServeError, Server};

@@ -89,6 +89,8 @@ pub struct Relay {
     pub backend: String,
     /// Where the XDP program is attached.
     pub interfaces: Vec<Interface>,
+    /// The path of packets that need user space.
+    pub af_xdp: AfXdp,
     /// The pool of media ports, over all networks.
     pub port_pairs: PortPairs,
     /// Who sends media to ports of no session, the newest first; 64 at most.
@@ -99,6 +101,17 @@ pub struct Relay {
     pub state: Option<String>,
     /// Legs that a daemon before this one left running; they belong to no call.
     pub adopted: Vec<Leg>,
+}
+
+/// The path of packets that need user space.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AfXdp {
+    /// Threads that carry packets.
+    pub workers: usize,
+    /// Sockets: one for each receive queue of each interface.
+    pub sockets: usize,
+    /// Why there are none, if there are none.
+    pub problem: Option<String>,
 }
 
 /// An interface of the data plane.

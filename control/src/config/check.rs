@@ -16,6 +16,9 @@ use super::{
 /// Shortest password that is accepted.
 const MIN_PASSWORD: usize = 8;
 
+/// AF_XDP frames that a queue can have.
+const PUNT_FRAMES: std::ops::RangeInclusive<u32> = 128..=65_536;
+
 /// Most legs that are worth the kernel memory they are given in advance.
 const MOST_LEGS: u32 = 1 << 20;
 
@@ -298,6 +301,10 @@ impl Checker<'_> {
             let found = relay.legs.to_string();
             return self.fail("relay.legs", &found, "8 to 1048576", "Remove the key to have its default.");
         }
+        if !relay.punt_frames.is_power_of_two() || !PUNT_FRAMES.contains(&relay.punt_frames) {
+            let (found, expected) = (relay.punt_frames.to_string(), "a power of two from 128 to 65536");
+            return self.fail("relay.punt_frames", &found, expected, "Remove the key to have its default.");
+        }
         let relearn_after = (relay.relearn_after_seconds > 0).then(|| seconds(relay.relearn_after_seconds));
         if relearn_after.is_some() && relay.source == Source::Pinned {
             let found = format!("{} beside source = \"pinned\"", relay.relearn_after_seconds);
@@ -329,6 +336,7 @@ impl Checker<'_> {
             mode: relay.mode,
             ports: relay.ports,
             legs: relay.legs,
+            punt_frames: relay.punt_frames,
             quarantine: seconds(relay.quarantine_seconds),
             source: relay.source,
             media_timeout: (relay.media_timeout_seconds > 0).then(|| seconds(relay.media_timeout_seconds)),

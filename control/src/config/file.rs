@@ -123,6 +123,8 @@ pub(super) struct Relay {
     pub(super) ports: PortRange,
     #[serde(default = "default::legs")]
     pub(super) legs: u32,
+    #[serde(default = "default::punt_frames")]
+    pub(super) punt_frames: u32,
     #[serde(default = "default::quarantine_seconds")]
     pub(super) quarantine_seconds: u32,
     #[serde(default = "default::source")]
@@ -209,6 +211,9 @@ mod default {
     }
     pub(super) fn legs() -> u32 {
         relay_user::DEFAULT_LEGS
+    }
+    pub(super) fn punt_frames() -> u32 {
+        relay_user::DEFAULT_PUNT_FRAMES
     }
     pub(super) fn quarantine_seconds() -> u32 {
         30

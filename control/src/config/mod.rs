@@ -143,6 +143,8 @@ pub struct Relay {
     pub ports: PortRange,
     /// Legs that fit into the kernel's table.
     pub legs: u32,
+    /// AF_XDP frames for each receive queue, for packets that need user space.
+    pub punt_frames: u32,
     /// How long a port rests after its call.
     pub quarantine: Duration,
     /// Who may send to a port.

@@ -154,6 +154,14 @@ fn what_legs_have_in_common_is_told_in_numbers_that_can_be() {
 }
 
 #[test]
+fn frames_for_user_space_are_a_power_of_two() {
+    assert_eq!(parse(&relay("punt_frames = 128", "")).unwrap().relay.unwrap().punt_frames, 128);
+    for wrong in ["64", "4095", "131072"] {
+        refused(&relay(&format!("punt_frames = {wrong}"), ""), &["relay.punt_frames", wrong, "power of two"]);
+    }
+}
+
+#[test]
 fn networks_may_be_tagged_once_or_twice() {
     let vlan = |network| parse(&relay("", network)).unwrap().networks[0].vlan;
     assert_eq!(vlan(""), Tags::NONE);

@@ -279,6 +279,7 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
         legs: relay.legs,
         ports: vec![relay.ports.first..=relay.ports.last],
         state: state.clone(),
+        punt_frames: relay.punt_frames,
     };
     let attached = Relay::start(&options).await?;
     if let Backend::User { reason } = attached.backend() {

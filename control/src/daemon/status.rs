@@ -7,7 +7,7 @@ use relay_user::MediaKind;
 
 use super::media::{Plane, Session};
 use super::orphans::Orphans;
-use crate::admin::{Call, Interface, Leg, Orphan, PortPairs, Quality, Relay, Status};
+use crate::admin::{AfXdp, Call, Interface, Leg, Orphan, PortPairs, Quality, Relay, Status};
 use crate::session::LegReport;
 use crate::sip::core::Report;
 
@@ -88,7 +88,7 @@ fn quality(measured: relay_user::Quality) -> Quality {
 }
 
 fn relay(plane: &Plane) -> Relay {
-    let ports = plane.sessions.ports();
+    let (ports, punts) = (plane.sessions.ports(), plane.relay.punt_path());
     Relay {
         backend: plane.relay.backend().to_string(),
         interfaces: plane
@@ -102,6 +102,7 @@ fn relay(plane: &Plane) -> Relay {
                 reason: interface.reason.clone(),
             })
             .collect(),
+        af_xdp: AfXdp { workers: punts.workers, sockets: punts.sockets, problem: punts.problem },
         port_pairs: PortPairs { in_use: ports.in_use, resting: ports.quarantined, free: ports.free },
         orphans: orphans(&plane.orphans),
         counters: counters(&plane.relay),

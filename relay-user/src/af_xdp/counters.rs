@@ -63,6 +63,22 @@ pub struct PuntCounters {
     pub ring_full: u64,
 }
 
+impl PuntCounters {
+    /// Each under its name; only those that are not zero.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let Self { received, sent, device_refused, misplaced, no_frame, ring_full } = *self;
+        let all = [
+            ("punts_received", received),
+            ("punts_sent", sent),
+            ("punts_device_refused", device_refused),
+            ("punts_misplaced", misplaced),
+            ("punts_no_frame", no_frame),
+            ("punts_ring_full", ring_full),
+        ];
+        all.into_iter().filter(|(_, count)| *count > 0)
+    }
+}
+
 impl std::ops::AddAssign for PuntCounters {
     fn add_assign(&mut self, more: Self) {
         self.received += more.received;

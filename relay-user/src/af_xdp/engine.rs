@@ -27,7 +27,7 @@ use super::worker::{Ports, Worker};
 
 /// Frames for each queue where the caller names no other number: half for packets that come in, half for packets that
 /// leave. 8 MiB a queue at the usual MTU.
-pub const DEFAULT_FRAMES: u32 = 4096;
+pub const DEFAULT_PUNT_FRAMES: u32 = 4096;
 /// Least and most frames for each queue.
 const FRAMES: std::ops::RangeInclusive<u32> = 128..=65_536;
 /// Bytes of a frame, by what it must hold: the kernel takes these two.
@@ -47,7 +47,7 @@ pub enum EngineError {
     Socket(#[from] SocketError),
     /// A number that no ring can have.
     #[error(
-        "{found} AF_XDP frames for each queue were asked for; it must be a power of two from {} to {}",
+        "{found} AF_XDP frames for each queue (punt_frames) were asked for; it must be a power of two from {} to {}",
         FRAMES.start(), FRAMES.end()
     )]
     Frames {

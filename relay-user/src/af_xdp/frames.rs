@@ -90,13 +90,13 @@ impl Frames {
     }
 
     /// Where each frame is, by its number.
-    #[cfg(any(test, feature = "simulation"))]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn places(&self) -> &[Place] {
         &self.places
     }
 
     /// The numbers of the free frames.
-    #[cfg(any(test, feature = "simulation"))]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn free(&self) -> &[u32] {
         &self.free
     }

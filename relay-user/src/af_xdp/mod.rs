@@ -17,7 +17,7 @@ mod path;
 mod port;
 mod records;
 mod ring;
-#[cfg(any(test, feature = "simulation"))]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod simulation;
 mod socket;
 mod stop;
@@ -25,7 +25,7 @@ mod umem;
 mod worker;
 
 pub use counters::PuntCounters;
-pub use engine::{DEFAULT_FRAMES, EngineError};
+pub use engine::{DEFAULT_PUNT_FRAMES, EngineError};
 pub use path::PuntPath;
 pub(crate) use path::Punts;
 pub(crate) use records::Records;

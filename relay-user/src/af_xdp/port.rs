@@ -194,13 +194,13 @@ impl<W: Wakeup> Port<W> {
         &self.wakeup
     }
 
-    #[cfg(any(test, feature = "simulation"))]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn wakeup_mut(&mut self) -> &mut W {
         &mut self.wakeup
     }
 
     /// Addresses in the RX ring and in the completion ring.
-    #[cfg(any(test, feature = "simulation"))]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn waiting(&self) -> (Vec<u64>, Vec<u64>) {
         let received = self.rings.receive.contents().iter().map(|descriptor| descriptor.addr).collect();
         (received, self.rings.completion.contents())

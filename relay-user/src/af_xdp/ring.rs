@@ -160,7 +160,7 @@ impl<T: Copy> Consumer<T> {
     }
 }
 
-#[cfg(any(test, feature = "simulation"))]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod simulated {
     //! A ring in ordinary memory, both ends in our hands.
 

@@ -7,6 +7,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::interface::name_of;
 use super::memory::Mapping;
@@ -56,6 +58,10 @@ pub enum SocketError {
     },
 }
 
+/// How long a queue may stay busy after the socket that had it was closed, and how often it is tried meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// The family in a socket's address.
 #[expect(clippy::cast_possible_truncation, reason = "44")]
 const FAMILY: libc::__u16 = libc::AF_XDP as libc::__u16;
@@ -101,7 +107,7 @@ impl Socket {
         // the system's default as well.
         let bytes = libc::c_int::try_from(umem.frame_size() * 2 * ring as usize).unwrap_or(libc::c_int::MAX);
         let _ = socket.set(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &bytes);
-        socket.bind(queue, with).map_err(|error| failed("binding", error))?;
+        socket.bind_patiently(queue, with).map_err(|error| failed("binding", error))?;
         Ok((socket, rings))
     }
 
@@ -169,6 +175,19 @@ impl Socket {
         };
         let length = layout.elements + size as usize * size_of::<T>();
         Ok((Arc::new(Mapping::of(self.0.as_fd(), length, page)?), layout))
+    }
+
+    /// The kernel lets go of a queue a little after the socket that had it was closed, by us or by the process before us.
+    fn bind_patiently(&self, queue: Queue, with: Option<&Socket>) -> io::Result<()> {
+        let started = Instant::now();
+        loop {
+            match self.bind(queue, with) {
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && started.elapsed() < PATIENCE => {
+                    thread::sleep(PAUSE);
+                }
+                result => return result,
+            }
+        }
     }
 
     fn bind(&self, queue: Queue, with: Option<&Socket>) -> io::Result<()> {

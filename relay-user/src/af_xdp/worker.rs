@@ -113,7 +113,7 @@ impl<W: Wakeup, H: Handler> Worker<W, H> {
     }
 }
 
-#[cfg(any(test, feature = "simulation"))]
+#[cfg(any(test, fuzzing))]
 impl<W: Wakeup, H> Worker<W, H> {
     pub(crate) fn umem(&self) -> &Umem {
         &self.umem
