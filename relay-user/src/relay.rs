@@ -356,6 +356,7 @@ impl Relay {
             return;
         }
         self.end_tasks();
+        self.shared.punts().end();
         if self.shared.pins().take().is_none() {
             self.shared.interfaces().detach();
         }
@@ -371,6 +372,7 @@ impl Relay {
             return Ok(());
         }
         self.end_tasks();
+        self.shared.punts().end();
         self.shared.interfaces().detach();
         self.shared.pins().take().map_or(Ok(()), Pins::remove)
     }

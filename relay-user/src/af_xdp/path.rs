@@ -60,6 +60,11 @@ impl Punts {
         }
     }
 
+    /// Ends; the queues are free for another process.
+    pub(crate) fn end(&mut self) {
+        self.engine.stop();
+    }
+
     /// How the path does.
     pub(crate) fn report(&self) -> PuntPath {
         let (workers, sockets) = self.engine.size();

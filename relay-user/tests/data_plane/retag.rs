@@ -114,6 +114,7 @@ pub(crate) fn a_switched_stream_goes_on_without_a_jump() {
     assert_eq!(last, (3, 1_000_000 + 3600 * 9), "the first source keeps its own numbers");
     // The second camera runs already, with numbers of its own; nobody sees it.
     two.send(1, 40_000, 5);
+    two.bench.statistics_when(two.legs[1], |leg| leg.received == 1);
 
     for (camera, first) in [(1, 40_001_u16), (0, 9), (1, 50)] {
         let before = Instant::now();
