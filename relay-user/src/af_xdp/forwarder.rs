@@ -17,7 +17,7 @@ use relay_common::verdict::Drop;
 
 use crate::leg::LegId;
 
-use super::handler::{Handler, Outbox, Outcome, Packet};
+use super::handler::{Handler, Outcome, Packet};
 use super::records::Records;
 
 /// Headers of IPv6 are longer than those of IPv4 by so many bytes.
@@ -144,7 +144,7 @@ impl Forwarder {
 }
 
 impl Handler for Forwarder {
-    fn handle(&mut self, metadata: &Metadata, packet: &mut Packet<'_>, _: &mut dyn Outbox) -> Outcome {
+    fn handle(&mut self, metadata: &Metadata, packet: &mut Packet<'_>) -> Outcome {
         if self.counted(metadata) == 0 {
             return Outcome::Drop(Drop::Orphan);
         }

@@ -35,16 +35,6 @@ impl<'a> Packet<'a> {
         Some(())
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "as for `Outbox`"))]
-    /// Makes the packet longer or shorter at its end. `None`, and nothing changed, if there is no room.
-    pub(crate) fn set_length(&mut self, length: usize) -> Option<()> {
-        if self.start.checked_add(length)? > self.frame.len() {
-            return None;
-        }
-        self.length = length;
-        Some(())
-    }
-
     /// Where it starts, and its bytes.
     pub(crate) fn range(&self) -> (usize, usize) {
         (self.start, self.length)
@@ -67,30 +57,12 @@ pub(crate) enum Outcome {
     },
     /// It must not go on.
     Drop(Drop),
-    /// It was for us; nothing leaves.
-    #[cfg_attr(not(test), allow(dead_code, reason = "as for `Outbox`"))]
-    Consumed,
-}
-
-/// Takes packets that a handler makes by itself.
-#[cfg_attr(not(test), allow(dead_code, reason = "for handlers that answer, such as one that ends RTCP"))]
-pub(crate) trait Outbox {
-    /// Sends a packet by the device of this slot. `write` gets an empty packet and fills it; if it gives up with
-    /// `None`, nothing is sent.
-    ///
-    /// # Errors
-    /// The device is not there, or does not take packets fast enough.
-    fn packet(
-        &mut self,
-        device: u32,
-        write: &mut dyn FnMut(&mut Packet<'_>) -> Option<()>,
-    ) -> Result<(), Drop>;
 }
 
 /// Decides about punted packets. One for each worker, on the worker's thread; it must not block.
 pub(crate) trait Handler {
     /// Decides about a packet, and rewrites it if it is to leave.
-    fn handle(&mut self, metadata: &Metadata, packet: &mut Packet<'_>, outbox: &mut dyn Outbox) -> Outcome;
+    fn handle(&mut self, metadata: &Metadata, packet: &mut Packet<'_>) -> Outcome;
 
     /// The packet that was just decided about leaves. `bytes` as it arrived.
     fn sent(&mut self, metadata: &Metadata, bytes: usize);
@@ -112,10 +84,8 @@ mod tests {
         assert_eq!(packet.grow_front(20), Some(()));
         assert_eq!(packet.range(), (0, 60));
         assert_eq!(packet.grow_front(-61), None);
-        assert_eq!(packet.set_length(65), None);
-        assert_eq!(packet.set_length(64), Some(()));
-        assert_eq!(packet.bytes().len(), 64);
-        assert_eq!(packet.grow_front(-64), Some(()));
+        assert_eq!(packet.bytes().len(), 60);
+        assert_eq!(packet.grow_front(-60), Some(()));
         assert_eq!(packet.grow_front(isize::MIN), None);
         assert!(packet.bytes().is_empty());
     }

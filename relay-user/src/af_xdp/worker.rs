@@ -4,9 +4,9 @@
 use relay_common::verdict::Drop;
 
 use super::frames::Frames;
-use super::handler::{Handler, Outbox, Outcome, Packet};
+use super::handler::{Handler, Outcome, Packet};
 use super::port::{Port, Received, Refusal, Wakeup};
-use super::umem::{HEADROOM, Umem};
+use super::umem::Umem;
 
 /// Packets that are taken from one port before the next has its turn.
 const BATCH: usize = 64;
@@ -82,8 +82,7 @@ impl<W: Wakeup, H: Handler> Worker<W, H> {
         let Received { mut held, start, length } = received;
         let decided = Packet::new(self.umem.bytes(&mut held), start, length).and_then(|mut packet| {
             let metadata = packet.metadata()?;
-            let mut outbox = Extra { umem: &self.umem, ports: &mut self.ports };
-            let outcome = self.handler.handle(&metadata, &mut packet, &mut outbox);
+            let outcome = self.handler.handle(&metadata, &mut packet);
             Some((metadata, outcome, packet.range()))
         });
         // Always there: `Port::receive` checked the range, and the kernel leaves more room in front than metadata takes.
@@ -98,7 +97,6 @@ impl<W: Wakeup, H: Handler> Worker<W, H> {
                 self.ports.frames.give_back(held);
                 Err(reason)
             }
-            Outcome::Consumed => return self.ports.frames.give_back(held),
         };
         match result {
             Ok(()) => self.handler.sent(&metadata, length),
@@ -154,32 +152,5 @@ impl<W: Wakeup> Ports<W> {
             Refusal::Full => Drop::EgressFull,
             Refusal::Down => Drop::NoDevice,
         })
-    }
-}
-
-/// Where a handler puts packets of its own while it handles another.
-#[cfg_attr(not(test), allow(dead_code, reason = "as for `Outbox`"))]
-struct Extra<'a, W> {
-    umem: &'a Umem,
-    ports: &'a mut Ports<W>,
-}
-
-impl<W: Wakeup> Outbox for Extra<'_, W> {
-    fn packet(
-        &mut self,
-        device: u32,
-        write: &mut dyn FnMut(&mut Packet<'_>) -> Option<()>,
-    ) -> Result<(), Drop> {
-        self.ports.egress(device)?;
-        let mut held = self.ports.frames.take().ok_or(Drop::EgressFull)?;
-        let written = Packet::new(self.umem.bytes(&mut held), HEADROOM, 0).and_then(|mut packet| {
-            write(&mut packet)?;
-            Some(packet.range())
-        });
-        let Some((start, length)) = written else {
-            self.ports.frames.give_back(held);
-            return Ok(());
-        };
-        self.ports.send(device, Received { held, start, length }, self.umem)
     }
 }
