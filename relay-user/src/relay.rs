@@ -356,9 +356,16 @@ impl Relay {
             return;
         }
         self.end_tasks();
-        self.shared.punts().end();
+        self.end_punts();
         if self.shared.pins().take().is_none() {
             self.shared.interfaces().detach();
+        }
+    }
+
+    /// The queues are free for the next process.
+    fn end_punts(&self) {
+        if let Some(mut punts) = self.shared.punts() {
+            punts.end();
         }
     }
 
@@ -372,7 +379,7 @@ impl Relay {
             return Ok(());
         }
         self.end_tasks();
-        self.shared.punts().end();
+        self.end_punts();
         self.shared.interfaces().detach();
         self.shared.pins().take().map_or(Ok(()), Pins::remove)
     }
@@ -414,7 +421,7 @@ impl Relay {
                 counters.push((reason.name(), count));
             }
         }
-        counters.extend(self.shared.punts().report().counters.named());
+        counters.extend(self.punt_path().iter().flat_map(|path| path.counters.named()));
         counters
     }
 

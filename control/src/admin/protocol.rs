@@ -89,8 +89,8 @@ pub struct Relay {
     pub backend: String,
     /// Where the XDP program is attached.
     pub interfaces: Vec<Interface>,
-    /// The path of packets that need user space.
-    pub af_xdp: AfXdp,
+    /// The path of packets that need user space, beside XDP.
+    pub af_xdp: Option<AfXdp>,
     /// The pool of media ports, over all networks.
     pub port_pairs: PortPairs,
     /// Who sends media to ports of no session, the newest first; 64 at most.

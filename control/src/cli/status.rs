@@ -108,11 +108,12 @@ fn relay(status: &Status) -> String {
         })
         .collect();
     let mut text = render(&["interface", "state", "XDP mode", "why"], &rows);
-    let admin::AfXdp { workers, sockets, problem } = &relay.af_xdp;
-    text.push_str(&match problem {
-        Some(problem) => format!("\nAF_XDP: none, {problem}\n"),
-        None => format!("\nAF_XDP: {workers} workers, {sockets} sockets\n"),
-    });
+    if let Some(admin::AfXdp { workers, sockets, problem }) = &relay.af_xdp {
+        text.push_str(&match problem {
+            Some(problem) => format!("\nAF_XDP: none, {problem}\n"),
+            None => format!("\nAF_XDP: {workers} workers, {sockets} sockets\n"),
+        });
+    }
     let pairs = &relay.port_pairs;
     text.push_str(&format!(
         "\nforwarded by: {}\nmedia port pairs: {} in use, {} resting, {} free\n",

@@ -102,7 +102,11 @@ fn relay(plane: &Plane) -> Relay {
                 reason: interface.reason.clone(),
             })
             .collect(),
-        af_xdp: AfXdp { workers: punts.workers, sockets: punts.sockets, problem: punts.problem },
+        af_xdp: punts.map(|path| AfXdp {
+            workers: path.workers,
+            sockets: path.sockets,
+            problem: path.problem,
+        }),
         port_pairs: PortPairs { in_use: ports.in_use, resting: ports.quarantined, free: ports.free },
         orphans: orphans(&plane.orphans),
         counters: counters(&plane.relay),
