@@ -97,29 +97,48 @@ fn ports((source, destination): (u16, u16)) -> Be32 {
     Be32::new(u32::from(source) << 16 | u32::from(destination))
 }
 
-/// Reads a frame whatever its version of IP: its key, its source, and what survives a rewrite.
-fn read(bytes: &mut [u8]) -> Result<(usize, LegKey, Source, Essence, Result<(), Drop>), Pass> {
+/// What is read of a frame.
+struct Reading {
+    /// Where the payload starts.
+    payload: usize,
+    key: LegKey,
+    source: Source,
+    essence: Essence,
+    checked: Result<(), Drop>,
+}
+
+impl Reading {
+    fn of<'a>(datagram: &impl Datagram<'a>, payload: usize, available: usize) -> Self {
+        Self {
+            payload,
+            key: datagram.leg_key(),
+            source: datagram.source(),
+            essence: datagram.essence(),
+            checked: datagram.check(available),
+        }
+    }
+}
+
+/// Whether a frame may be sent on.
+fn is_forwardable(bytes: &mut [u8]) -> bool {
+    read(bytes).is_ok_and(|reading| reading.checked.is_ok())
+}
+
+/// Reads a frame whatever its version of IP.
+fn read(bytes: &mut [u8]) -> Result<Reading, Pass> {
     let packet = Packet::new(bytes);
     let (_, payload, offset) = Ethernet::parse(&packet)?;
     let available = packet.length() - offset;
     Ok(match payload {
-        Payload::Ipv4 => {
-            let datagram = Ipv4Udp::parse(&packet, offset)?;
-            let end = offset + Ipv4Udp::HEADERS;
-            (end, datagram.leg_key(), datagram.source(), datagram.essence(), datagram.check(available))
-        }
-        Payload::Ipv6 => {
-            let datagram = Ipv6Udp::parse(&packet, offset)?;
-            let end = offset + Ipv6Udp::HEADERS;
-            (end, datagram.leg_key(), datagram.source(), datagram.essence(), datagram.check(available))
-        }
+        Payload::Ipv4 => Reading::of(&Ipv4Udp::parse(&packet, offset)?, offset + Ipv4Udp::HEADERS, available),
+        Payload::Ipv6 => Reading::of(&Ipv6Udp::parse(&packet, offset)?, offset + Ipv6Udp::HEADERS, available),
     })
 }
 
 /// Sends a frame on as `to` says: its headers in place where their length stays, else built anew.
 fn rewritten(from: &Sent, to: &Sent) -> Vec<u8> {
     let mut bytes = from.frame();
-    let (headers, .., essence, checked) = read(&mut bytes).unwrap();
+    let Reading { payload: headers, essence, checked, .. } = read(&mut bytes).unwrap();
     checked.unwrap();
     let macs = [Be32::from_wire(0x0707_0707); 3];
     let offset = if from.tags.is_empty() { ETHERNET } else { 0 };
@@ -183,7 +202,7 @@ proptest! {
     #[test]
     fn reads_what_another_library_wrote(sent in sent()) {
         let mut bytes = sent.frame();
-        let (headers, key, source, essence, checked) = read(&mut bytes).unwrap();
+        let Reading { payload: headers, key, source, essence, checked } = read(&mut bytes).unwrap();
         let (from, to) = (Be16::new(sent.ports.0), Be16::new(sent.ports.1));
         let (expected_key, expected_source) = match sent.ends {
             Ends::V4(source, destination) => (LegKey::new(v4(destination), to), Source::new(v4(source), from)),
@@ -227,7 +246,7 @@ proptest! {
         }
         bytes.truncate(cut);
         let copy = bytes.clone();
-        let forwardable = read(&mut bytes).is_ok_and(|(.., checked)| checked.is_ok());
+        let forwardable = is_forwardable(&mut bytes);
         // The other library leaves lengths to its caller where ours drops; it must never refuse what we forward.
         prop_assert!(!forwardable || is_plain_udp(&copy), "{:02x?}", copy);
     }
@@ -250,7 +269,7 @@ proptest! {
         let mut bytes = sent.frame();
         bytes[ETHERNET + TAG * sent.tags.len() + at] ^= 1 << bit;
         // Whatever else is wrong is found first; nothing is forwarded.
-        prop_assert!(!read(&mut bytes).is_ok_and(|(.., checked)| checked.is_ok()));
+        prop_assert!(!is_forwardable(&mut bytes));
     }
 
     #[test]
@@ -258,12 +277,12 @@ proptest! {
         let mut bytes = sent.frame();
         let packet = Packet::new(&mut bytes);
         let (_, payload, offset) = Ethernet::parse(&packet).unwrap();
-        let before = read(&mut sent.frame()).unwrap().3;
+        let before = read(&mut sent.frame()).unwrap().essence;
         match payload {
             Payload::Ipv4 => Ipv4Udp::parse(&packet, offset).unwrap().set_dscp(dscp),
             Payload::Ipv6 => Ipv6Udp::parse(&packet, offset).unwrap().set_dscp(dscp),
         }
-        let (.., after, checked) = read(&mut bytes).unwrap();
+        let Reading { essence: after, checked, .. } = read(&mut bytes).unwrap();
         prop_assert_eq!(checked, Ok(()));
         let class = dscp << 2 | before.traffic_class & 3;
         prop_assert_eq!(after, Essence { traffic_class: class, ..before });
