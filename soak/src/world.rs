@@ -237,6 +237,7 @@ fn start(topology: &Topology, state: &State) -> Result<(Relay, Runtime)> {
         // Half of those that are sent to: what comes to the others without a leg is the kernel's.
         ports: vec![local_port(0)..=local_port(PORTS)],
         state: Some(state.folder()),
+        ..Options::default()
     };
     topology.relay.run(|| -> Result<_> {
         // The threads of the runtime, and so its sockets, are in the namespace of the thread that makes it.
