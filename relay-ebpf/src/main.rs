@@ -13,8 +13,8 @@ mod plane;
 mod punt;
 mod rebuild;
 mod refused;
-mod stray;
 mod steer;
+mod stray;
 mod tap;
 mod too_big;
 
