@@ -171,7 +171,10 @@ impl Kept {
 
     /// A map of the user half alone: the one that is pinned in `folder`, or a new one, which is pinned there.
     pub(crate) fn of_user(&self, folder: Option<&Path>, capacity: Capacity) -> Result<MapData, LoadError> {
-        let refused = |error: std::io::Error| LoadError::Refused(error.into());
+        let refused = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => LoadError::Privilege(error.into()),
+            _ => LoadError::Refused(error.into()),
+        };
         let pinned = folder.map(|folder| self.open(folder, capacity)).transpose()?.flatten();
         let map = match pinned {
             Some(map) => map,
