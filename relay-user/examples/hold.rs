@@ -2,9 +2,10 @@
 //! is killed, leaves or is replaced.
 //!
 //! ```text
-//! hold STATE LEGS INTERFACE...      prints `ready N` when it runs: N legs were adopted
+//! hold STATE LEGS INTERFACE...      prints `ready N` when it runs: N legs were adopted; a STATE of `-` is none
 //! call LOCAL REMOTE LOCAL REMOTE    two legs and a stream each way; prints `called`
 //! legs                              one line for each leg, by its local address, then `end`
+//! backend                           who forwards, and why
 //! devices                           one line for each interface: what it refused, and what was not sent; then `end`
 //! leave                             lets media run on, and ends
 //! stop                              ends media, and ends
@@ -23,7 +24,7 @@ const OWNER: u64 = 7;
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let usage = "usage: hold STATE LEGS INTERFACE...";
-    let state = Some(PathBuf::from(arguments.next().ok_or(usage)?));
+    let state = Some(arguments.next().ok_or(usage)?).filter(|state| state != "-").map(PathBuf::from);
     let legs = arguments.next().ok_or(usage)?.parse()?;
     let relay =
         Relay::start(&Options { interfaces: arguments.collect(), legs, state, ..Options::default() }).await?;
@@ -62,6 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 }
                 println!("end");
             }
+            ["backend"] => println!("{}", relay.backend()),
             ["devices"] => {
                 for device in relay.device_counters() {
                     println!("{} refused {} unsent {}", device.name, device.refused, device.unsent);

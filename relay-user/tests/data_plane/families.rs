@@ -2,10 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use relay_user::{Event, LegSpec, SourcePolicy};
-use testbed::{Namespace, Topology};
+use relay_user::{Event, LegSpec, ModeChoice, SourcePolicy};
+use testbed::Topology;
 
 use crate::support::*;
+
+on_every_backend! {
+    media_flows_both_ways_between_all_families,
+    a_source_of_ipv6_is_learned_whole_and_no_other_is_admitted,
+    a_side_may_move_to_another_address_of_its_family_and_to_no_other,
+}
 
 fn camera_ips(v6: bool) -> (IpAddr, IpAddr) {
     let side = Topology::CAMERA;
@@ -17,12 +23,6 @@ fn viewer_ips(v6: bool) -> (IpAddr, IpAddr) {
     if v6 { (side.relay6.into(), side.terminal6.into()) } else { (side.relay.into(), side.terminal.into()) }
 }
 
-fn socket(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
-    let socket = namespace.run(|| UdpSocket::bind(address).unwrap()).unwrap();
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
-    socket
-}
-
 /// A call between these families: both sockets, and where they send.
 struct Call {
     bench: Bench,
@@ -31,8 +31,11 @@ struct Call {
     to_relay: [SocketAddr; 2],
 }
 
-fn call(camera_v6: bool, viewer_v6: bool, source: SourcePolicy) -> Call {
-    let bench = Bench::start();
+fn call(mode: ModeChoice, camera_v6: bool, viewer_v6: bool, source: SourcePolicy) -> Call {
+    call_on(Bench::with_mode(mode), camera_v6, viewer_v6, source)
+}
+
+fn call_on(bench: Bench, camera_v6: bool, viewer_v6: bool, source: SourcePolicy) -> Call {
     let (camera, viewer) = (camera_ips(camera_v6), viewer_ips(viewer_v6));
     let to_relay = [SocketAddr::new(camera.0, CAMERA_LEG), SocketAddr::new(viewer.0, VIEWER_LEG)];
     let terminals = [SocketAddr::new(camera.1, CAMERA_PORT), SocketAddr::new(viewer.1, VIEWER_PORT)];
@@ -43,24 +46,26 @@ fn call(camera_v6: bool, viewer_v6: bool, source: SourcePolicy) -> Call {
     Call { bench, camera, viewer, to_relay }
 }
 
-#[test]
-pub(crate) fn media_flows_both_ways_between_all_families() {
+pub(crate) fn media_flows_both_ways_between_all_families(mode: ModeChoice) {
+    let mut bench = Bench::with_mode(mode);
     for (camera_v6, viewer_v6) in [(true, true), (false, true), (true, false)] {
         for policy in [SourcePolicy::Pinned, SourcePolicy::LearnPort, SourcePolicy::Learn] {
-            let call = call(camera_v6, viewer_v6, policy);
+            let call = call_on(bench, camera_v6, viewer_v6, policy);
             for sequence in 0..20 {
                 call.camera.send_to(&rtp(sequence, 7), call.to_relay[0]).unwrap();
                 assert_eq!(receive(&call.viewer), (rtp(sequence, 7), call.to_relay[1]), "{policy:?}");
                 call.viewer.send_to(&rtp(sequence, 8), call.to_relay[1]).unwrap();
                 assert_eq!(receive(&call.camera), (rtp(sequence, 8), call.to_relay[0]), "{policy:?}");
             }
+            bench = call.bench;
+            let legs: Vec<_> = bench.relay.legs().into_iter().map(|(leg, _)| leg).collect();
+            bench.relay.remove(&legs);
         }
     }
 }
 
-#[test]
-pub(crate) fn a_source_of_ipv6_is_learned_whole_and_no_other_is_admitted() {
-    let call = call(true, true, SourcePolicy::Learn);
+pub(crate) fn a_source_of_ipv6_is_learned_whole_and_no_other_is_admitted(mode: ModeChoice) {
+    let call = call(mode, true, true, SourcePolicy::Learn);
     let mut events = call.bench.relay.subscribe();
     let camera6: IpAddr = Topology::CAMERA.terminal6.into();
     // The fold of this address, the exclusive or of its words, is that of the camera's own.
@@ -86,9 +91,8 @@ pub(crate) fn a_source_of_ipv6_is_learned_whole_and_no_other_is_admitted() {
     assert_eq!(learned.unwrap().unwrap(), Event::SourceLearned { leg, source });
 }
 
-#[test]
-pub(crate) fn a_side_may_move_to_another_address_of_its_family_and_to_no_other() {
-    let call = call(true, false, SourcePolicy::Pinned);
+pub(crate) fn a_side_may_move_to_another_address_of_its_family_and_to_no_other(mode: ModeChoice) {
+    let call = call(mode, true, false, SourcePolicy::Pinned);
     let leg = call.bench.relay.legs()[0].0;
     let moved = SocketAddr::new(Topology::CAMERA.terminal6.into(), CAMERA_PORT + 2);
     let set_remote = |remote| call.bench.runtime.block_on(call.bench.relay.set_remote(leg, Some(remote)));

@@ -272,10 +272,10 @@ fn nothing_is_steered_after_the_relay_has_gone() {
 }
 
 /// What arrives at a terminal's device.
-struct Capture(std::os::fd::OwnedFd);
+pub(crate) struct Capture(std::os::fd::OwnedFd);
 
 impl Capture {
-    fn of(namespace: &testbed::Namespace) -> Self {
+    pub(crate) fn of(namespace: &testbed::Namespace) -> Self {
         let open = || {
             let everything = i32::from(u16::try_from(libc::ETH_P_IP).unwrap().to_be());
             // SAFETY: makes a descriptor that nobody else has.
@@ -289,7 +289,7 @@ impl Capture {
     }
 
     /// The IPv4 headers of what arrived until now.
-    fn ipv4_headers(&self) -> Vec<[u8; 20]> {
+    pub(crate) fn ipv4_headers(&self) -> Vec<[u8; 20]> {
         let mut headers = Vec::new();
         let mut packet = [0_u8; 2048];
         loop {

@@ -17,4 +17,5 @@ mod shared_port;
 mod support;
 mod taps;
 mod unicast;
+mod unprivileged;
 mod verdicts;

@@ -14,29 +14,14 @@ macro_rules! as_in_the_kernel {
         $(mod $module {
             $(#[test]
             fn $test() {
-                crate::support::all_punted(crate::$module::$test);
+                crate::support::all_punted(|| crate::$module::$test(relay_user::ModeChoice::Native));
             })+
         })+
     };
 }
 
-/// The same for tests that take a mode.
-macro_rules! in_native_mode {
-    ($module:ident::{$($test:ident),+ $(,)?}) => {
-        mod $module {
-            $(#[test]
-            fn $test() {
-                crate::support::all_punted(|| crate::$module::$test(relay_user::ModeChoice::Native));
-            })+
-        }
-    };
-}
-
-in_native_mode! {
-    unicast::{the_first_packet_of_a_learning_leg_arrives, media_flows_both_ways_and_is_counted, answers_follow_the_learned_source, another_source_is_dropped_counted_and_reported, a_moved_remote_side_is_followed_and_admitted, a_port_that_is_not_told_yet_is_learned_from_the_told_address_until_it_is, nothing_is_forwarded_after_removal, a_neighbour_that_changes_its_address_is_followed, a_route_that_changes_is_followed}
-}
-
 as_in_the_kernel! {
+    unicast::{the_first_packet_of_a_learning_leg_arrives, media_flows_both_ways_and_is_counted, answers_follow_the_learned_source, another_source_is_dropped_counted_and_reported, a_moved_remote_side_is_followed_and_admitted, a_port_that_is_not_told_yet_is_learned_from_the_told_address_until_it_is, nothing_is_forwarded_after_removal, a_neighbour_that_changes_its_address_is_followed, a_route_that_changes_is_followed};
     families::{media_flows_both_ways_between_all_families, a_source_of_ipv6_is_learned_whole_and_no_other_is_admitted, a_side_may_move_to_another_address_of_its_family_and_to_no_other};
     measured::{loss_order_and_duplicates_are_counted_where_they_happened, a_camera_beyond_its_limit_is_cut_and_others_are_not, an_idle_leg_learns_its_source_anew};
     retag::{every_field_is_changed_as_told_and_the_checksum_follows, the_other_direction_stays_as_it_is, payload_types_without_a_rule_and_the_marker_stay, a_switched_stream_goes_on_without_a_jump};

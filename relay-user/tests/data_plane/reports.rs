@@ -8,10 +8,17 @@ use std::time::{Duration, Instant};
 use relay_common::rtcp::{
     Compound, Feedback, Packet, ReportBlock, SenderInfo, SenderReport, Writer, middle_of_ntp,
 };
-use relay_user::{LegId, LegSpec, MediaKind, RetagSpec, RtcpCounters, RtcpMode, SourcePolicy, StreamSpec};
+use relay_user::{
+    LegId, LegSpec, MediaKind, ModeChoice, RetagSpec, RtcpCounters, RtcpMode, SourcePolicy, StreamSpec,
+};
 use testbed::Topology;
 
 use crate::support::*;
+
+on_every_backend! {
+    source_and_receiver_are_told_what_came_and_what_went,
+    on_one_port_rtcp_ends_and_rtp_goes_on,
+}
 
 const SSRC: u32 = 7;
 const SSRC_OUT: u32 = 0x9999;
@@ -39,7 +46,11 @@ fn rtcp_of(leg: &LegSpec) -> LegSpec {
 
 impl Session {
     fn start() -> Self {
-        let bench = Bench::start();
+        Self::with_mode(ModeChoice::Native)
+    }
+
+    fn with_mode(mode: ModeChoice) -> Self {
+        let bench = Bench::with_mode(mode);
         let camera_leg = camera_leg(SourcePolicy::Pinned).quality(true).clock_rate(90_000);
         let viewer_leg =
             viewer_leg(SourcePolicy::Pinned).retag(RetagSpec::default().ssrc(SSRC_OUT)).clock_rate(90_000);
@@ -111,9 +122,8 @@ fn sender_report(bytes: &[u8]) -> Option<SenderReport<'_>> {
     })
 }
 
-#[test]
-fn source_and_receiver_are_told_what_came_and_what_went() {
-    let session = Session::start();
+fn source_and_receiver_are_told_what_came_and_what_went(mode: ModeChoice) {
+    let session = Session::with_mode(mode);
     session.stream(1..101, &[10, 20, 30, 40, 50]);
     let mut buffer = [0; 256];
     let mut writer = Writer::new(&mut buffer);
@@ -207,9 +217,8 @@ fn a_receiver_that_asks_for_a_picture_gets_one_from_the_source() {
     session.counted(|counters| counters.feedback == 1);
 }
 
-#[test]
-fn on_one_port_rtcp_ends_and_rtp_goes_on() {
-    let bench = Bench::start();
+fn on_one_port_rtcp_ends_and_rtp_goes_on(mode: ModeChoice) {
+    let bench = Bench::with_mode(mode);
     let muxed = |leg: LegSpec| leg.media(MediaKind::Muxed).rtcp(RtcpMode::Terminate);
     let camera_leg = muxed(camera_leg(SourcePolicy::LearnPort)).quality(true);
     let [_, _] = bench.call(camera_leg, muxed(viewer_leg(SourcePolicy::Pinned)));

@@ -128,7 +128,7 @@ impl Bench {
     }
 }
 
-fn socket(namespace: &testbed::Namespace, address: SocketAddr) -> UdpSocket {
+pub(crate) fn socket(namespace: &testbed::Namespace, address: SocketAddr) -> UdpSocket {
     let socket = namespace.run(|| UdpSocket::bind(address).unwrap()).unwrap();
     socket.set_read_timeout(Some(ARRIVAL)).unwrap();
     socket
