@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use relay_user::tap::TapError;
 use relay_user::{
     AttachError, Continuity, InstallError, LegSpec, MediaKind, ModeChoice, Options, Plan, RateLimit, Relay,
     RetagSpec, RouteError, RtcpMode, Sharing, SourcePolicy, StartError, Tag, Tags,
@@ -196,4 +197,24 @@ fn a_leg_that_is_gone_is_no_other_leg() {
     assert_eq!(bench.relay.remove(&legs), [Default::default(), Default::default()]);
     assert_eq!(bench.relay.occupancy().0, 2);
     assert_eq!(bench.relay.legs().iter().map(|(leg, _)| *leg).collect::<Vec<_>>(), again);
+}
+
+#[test]
+fn sockets_refuse_by_name_what_only_xdp_can_do() {
+    let bench = Bench::with_mode(ModeChoice::User);
+    let tagged = viewer_leg(SourcePolicy::Pinned).vlan(Tags::one(Tag::vlan(7)));
+    let plan = call(camera_leg(SourcePolicy::Pinned), tagged);
+    let error = bench.runtime.block_on(bench.relay.install(&plan)).unwrap_err();
+    let InstallError::NeedsXdp { local, .. } = &error else { panic!("{error}") };
+    assert_eq!(*local, to_relay_from_viewer());
+    assert!(error.to_string().contains("asks for VLAN tags"), "{error}");
+    assert_eq!(bench.relay.occupancy().0, 0);
+
+    let [camera, _] = bench.call(camera_leg(SourcePolicy::Pinned), viewer_leg(SourcePolicy::Pinned));
+    assert_eq!(bench.relay.tap(camera).unwrap_err(), TapError::NeedsXdp);
+    assert!(bench.relay.punt_path().is_none());
+    // What was refused harms nobody.
+    let (camera, viewer) = (bench.camera_socket(CAMERA_PORT), bench.viewer_socket(VIEWER_PORT));
+    camera.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+    assert_eq!(receive(&viewer).0, rtp(1, 7));
 }
