@@ -134,7 +134,7 @@ fn call_whose_media_falls_silent_is_ended() {
 /// A call between two families, or within IPv6: both sides see our address of their own family, and media flows both
 /// ways.
 fn call_between(viewer: Family, camera: Family) {
-    let call = Call::between(viewer, camera, "");
+    let call = Call::between(viewer, camera, "quality = true");
     let (invite, answer) = call.answer();
     let (told_camera, told_viewer) = (media_address(&invite), media_address(&answer));
     assert_eq!(told_camera.ip(), camera.relay(Topology::CAMERA), "{:?}", invite.body);
@@ -195,7 +195,7 @@ fn media_of_no_call_is_dropped_and_its_sender_named() {
 
 #[test]
 fn rtcp_that_ends_at_the_gateway_is_answered_by_it() {
-    let call = Call::prepare("rtcp = \"terminate\"");
+    let call = Call::prepare("quality = true\nrtcp = \"terminate\"");
     let (invite, answer) = call.answer();
     call.acknowledge(&answer);
     let above = |address: SocketAddr| SocketAddr::new(address.ip(), address.port() + 1);

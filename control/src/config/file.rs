@@ -131,7 +131,7 @@ pub(super) struct Relay {
     pub(super) source: Source,
     #[serde(default)]
     pub(super) relearn_after_seconds: u32,
-    #[serde(default = "default::quality")]
+    #[serde(default)]
     pub(super) quality: bool,
     #[serde(default)]
     pub(super) leg_bits_per_second: u64,
@@ -220,9 +220,6 @@ mod default {
     }
     pub(super) fn source() -> Source {
         Source::Pinned
-    }
-    pub(super) fn quality() -> bool {
-        true
     }
     pub(super) fn rtcp() -> Rtcp {
         Rtcp::Relay

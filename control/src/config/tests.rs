@@ -135,10 +135,9 @@ fn what_legs_have_in_common_is_told_in_numbers_that_can_be() {
     let plain = parse(&relay("", "")).unwrap().relay.unwrap();
     assert_eq!(
         (plain.quality, plain.limit, plain.relearn_after, plain.rtcp),
-        (true, None, None, Rtcp::Relay)
+        (false, None, None, Rtcp::Relay)
     );
-    let keys =
-        "source = \"learn\"\nrelearn_after_seconds = 20\nleg_bits_per_second = 8000000\nrtcp = \"terminate\"";
+    let keys = "source = \"learn\"\nrelearn_after_seconds = 20\nleg_bits_per_second = 8000000\nquality = true\nrtcp = \"terminate\"";
     let told = parse(&relay(keys, "")).unwrap().relay.unwrap();
     assert_eq!(told.limit, Some(RateLimit::bits(8_000_000)));
     assert_eq!((told.relearn_after, told.rtcp), (Some(Duration::from_secs(20)), Rtcp::Terminate));
@@ -147,7 +146,10 @@ fn what_legs_have_in_common_is_told_in_numbers_that_can_be() {
         &["relay.relearn_after_seconds", "pinned", "learn-port"],
     );
     refused(&relay("rtcp = \"terminate\"\nquality = false", ""), &["relay.rtcp", "quality = true"]);
-    refused(&relay("rtcp = \"terminate\"\nmode = \"user\"", ""), &["relay.rtcp", "mode = \"user\"", "XDP"]);
+    refused(
+        &relay("quality = true\nrtcp = \"terminate\"\nmode = \"user\"", ""),
+        &["relay.rtcp", "mode = \"user\"", "XDP"],
+    );
     refused(&relay("rtcp = \"drop\"", ""), &["drop", "`relay`", "`terminate`"]);
     refused(&relay("leg_bits_per_second = 99999999999999", ""), &["relay.leg_bits_per_second", "no limit"]);
     refused(&relay("leg_packets_per_second = 4000000000", ""), &["relay.leg_packets_per_second", "no limit"]);
