@@ -174,7 +174,9 @@ impl Lane {
         let load = Load {
             headers: sent.headers(payload)?,
             flows: traffic.flows,
-            step: STEP % traffic.flows,
+            // A flow belongs to one processor, as receive queues share flows out by their addresses and ports; unless
+            // there is only one.
+            step: STEP * cpus % traffic.flows,
             interval: u64::try_from(traffic.interval.as_nanos())?,
         };
         self.programs.set_load(load, self.subject.delivers().headers(payload)?)?;

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use anyhow::{Context, Result};
 use aya::maps::{Array, DevMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{ProgramFd, Xdp, XdpMode};
-use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
 
 use crate::records::{Arrivals, CPUS, Headers, Load, SAMPLES_PER_CPU, Turn};
@@ -149,9 +148,8 @@ impl Programs {
         self.load.set(0, load, 0)?;
         self.expected.set(0, expected, 0)?;
         let turns = self.turn.get(&0, 0)?;
-        let cpus = u32::try_from(nr_cpus().map_err(|(_, error)| error)?)?;
-        let start = |cpu| cpu * (load.flows / cpus.max(1)) % load.flows;
-        let turns = turns.iter().zip(0..).map(|(turn, cpu)| Turn { flow: start(cpu), due: 0, ..*turn });
+        let turns =
+            turns.iter().zip(0..).map(|(turn, cpu)| Turn { flow: cpu % load.flows.max(1), due: 0, ..*turn });
         self.turn.set(0, PerCpuValues::try_from(turns.collect::<Vec<_>>())?, 0)?;
         Ok(())
     }

@@ -104,6 +104,12 @@ fn relay<'a, D: Readdressed<'a>>(
     found: &Found,
 ) -> Result<u32, End> {
     let length = packet.length();
+    // Looked at long before they are counted in: the counters come from memory while the leg does, not after it.
+    let traffic = maps::TRAFFIC.get_ptr_mut(traffic_index(cpu(), maps::leg_slots(), found.index));
+    if let Some(traffic) = traffic {
+        // SAFETY: a pointer that the map gave stays valid while the program runs.
+        unsafe { (&raw const (*traffic).packets).read_volatile() };
+    }
     if let Err(reason) = datagram.check(length - offset) {
         check_in_several_buffers(ctx, &datagram, offset, reason)?;
     }
@@ -167,7 +173,7 @@ fn relay<'a, D: Readdressed<'a>>(
     } else {
         rebuild::rebuild::<D>(ctx, found.index, offset, route.index())?;
     }
-    if let Some(traffic) = maps::TRAFFIC.get_ptr_mut(traffic_index(cpu(), maps::leg_slots(), found.index)) {
+    if let Some(traffic) = traffic {
         // SAFETY: this CPU's own record; the program is not preempted by itself on one CPU.
         unsafe {
             (*traffic).packets += 1;

@@ -10,6 +10,9 @@ pub(crate) const REST: Duration = Duration::from_millis(100);
 /// Slots that one local address takes at a time.
 const SLAB: u32 = u64::BITS;
 
+/// Homes whose last slab is remembered; there are as many as local addresses.
+const MOST_HOMES: usize = 4096;
+
 /// A home: whatever legs have in common that should lie together.
 pub(crate) type Home = u128;
 
@@ -32,6 +35,8 @@ pub(crate) struct Slots {
     /// Slabs of each home that have free slots.
     open: HashMap<Home, BTreeSet<u32>>,
     resting: VecDeque<(u32, Instant)>,
+    /// The slab that each home took last.
+    last: HashMap<Home, u32>,
 }
 
 impl Slots {
@@ -44,7 +49,7 @@ impl Slots {
         };
         let slabs: Vec<Slab> = (0..slots).step_by(SLAB as usize).map(slab).collect();
         let vacant = (0..).zip(&slabs).filter(|(_, slab)| slab.free != 0).map(|(number, _)| number).collect();
-        Self { slabs, vacant, open: HashMap::new(), resting: VecDeque::new() }
+        Self { slabs, vacant, open: HashMap::new(), resting: VecDeque::new(), last: HashMap::new() }
     }
 
     /// A slot near others of this home if there is one, else any. `None`: all are in use or rest.
@@ -94,9 +99,21 @@ impl Slots {
         self.resting.push_back((slot, now));
     }
 
-    /// A vacant slab becomes this home's.
+    /// A vacant slab becomes this home's: the next after its last one, so that its slabs lie in few stretches of memory,
+    /// for which a processor needs few page translations. Homes begin far from each other.
     fn settle(&mut self, home: Home) -> Option<u32> {
-        let number = self.vacant.pop_first()?;
+        const GOLDEN: u64 = 0x9e37_79b9;
+        if self.last.len() >= MOST_HOMES {
+            self.last.clear();
+        }
+        let begin = |homes: usize| ((homes as u64 * GOLDEN) & 0xffff_ffff) * self.slabs.len() as u64 >> 32;
+        let from = match self.last.get(&home) {
+            Some(last) => *last,
+            None => u32::try_from(begin(self.last.len())).ok()?,
+        };
+        let number = self.vacant.range(from..).next().or_else(|| self.vacant.first()).copied()?;
+        self.vacant.remove(&number);
+        self.last.insert(home, number);
         self.slabs.get_mut(number as usize)?.home = Some(home);
         self.open.entry(home).or_default().insert(number);
         Some(number)
@@ -149,7 +166,18 @@ mod tests {
             (0..40).map(|_| (slots.take(1, now).unwrap(), slots.take(2, now).unwrap())).collect();
         let of = |home: fn(&(u32, u32)) -> u32| pairs.iter().map(home).collect::<Vec<_>>();
         assert_eq!(of(|pair| pair.0), (1..41).collect::<Vec<_>>());
-        assert_eq!(of(|pair| pair.1), (64..104).collect::<Vec<_>>());
+        let other = of(|pair| pair.1);
+        assert!(other[0] > 2 * SLAB && other[0].is_multiple_of(SLAB), "far from the first: {other:?}");
+        assert!(other.iter().zip(other[0]..).all(|(slot, expected)| *slot == expected), "{other:?}");
+    }
+
+    #[test]
+    fn slabs_of_one_address_follow_each_other() {
+        let (mut slots, now) = (Slots::new(64_000), Instant::now());
+        let pairs: Vec<_> =
+            (0..2_000).map(|_| (slots.take(1, now).unwrap(), slots.take(2, now).unwrap())).collect();
+        let jumps = pairs.windows(2).filter(|pair| pair[1].0 != pair[0].0 + 1 || pair[1].1 != pair[0].1 + 1);
+        assert_eq!(jumps.count(), 0);
     }
 
     #[test]
