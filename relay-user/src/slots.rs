@@ -106,7 +106,7 @@ impl Slots {
         if self.last.len() >= MOST_HOMES {
             self.last.clear();
         }
-        let begin = |homes: usize| ((homes as u64 * GOLDEN) & 0xffff_ffff) * self.slabs.len() as u64 >> 32;
+        let begin = |homes: usize| (((homes as u64 * GOLDEN) & 0xffff_ffff) * self.slabs.len() as u64) >> 32;
         let from = match self.last.get(&home) {
             Some(last) => *last,
             None => u32::try_from(begin(self.last.len())).ok()?,
