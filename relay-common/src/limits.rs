@@ -34,9 +34,6 @@ pub const LOCAL_ADDRESSES: u32 = 1024;
 /// Shortest burst of a rate limit in nanoseconds: several ticks of the coarse clock that the packet path reads.
 pub const LEAST_BURST_NS: u64 = 20_000_000;
 
-/// Receive queues of a device that packets may be punted from.
-pub const QUEUES: u32 = 64;
-
 /// Least time between two reports of orphans on the same CPU, in nanoseconds.
 pub const ORPHAN_INTERVAL_NS: u64 = 10_000_000;
 
