@@ -29,7 +29,7 @@ impl Thresholds {
         Self::parse(include_str!("../thresholds.toml")).context("bench/thresholds.toml")
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         Ok(toml::from_str(text)?)
     }
 
