@@ -97,12 +97,11 @@ impl UserPlane {
         word(offset_of!(Traffic, bytes)).fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The life that a slot is in; 0 for a slot that is not there.
-    pub(crate) fn generation(&self, leg: u32) -> u32 {
-        if self.records.admissions.pointer(leg).is_none() {
-            return 0;
-        }
-        self.records.admissions.word32(leg, offset_of!(Admission, generation)).load(Ordering::Relaxed)
+    /// The life that a slot is in; `None` for a slot that is not there.
+    pub(crate) fn generation(&self, leg: u32) -> Option<u32> {
+        self.records.admissions.pointer(leg)?;
+        let word = self.records.admissions.word32(leg, offset_of!(Admission, generation));
+        Some(word.load(Ordering::Relaxed))
     }
 
     /// Counts packets that were dropped for a leg.
@@ -181,7 +180,8 @@ unsafe impl Plane for UserPlane {
 
     /// As the kernel half does it: at most one a second for each leg, but for sources that were learned.
     fn notify(&self, kind: u32, leg: u32, subject: &Subject) {
-        if self.records.drops.pointer(leg).is_none() || self.records.admissions.pointer(leg).is_none() {
+        let Some(generation) = self.generation(leg) else { return };
+        if self.records.drops.pointer(leg).is_none() {
             return;
         }
         if kind != SOURCE_LEARNED {
@@ -197,7 +197,7 @@ unsafe impl Plane for UserPlane {
         let event = Event {
             kind,
             leg,
-            generation: self.generation(leg),
+            generation,
             next_hop: subject.next_hop,
             source: subject.source,
             local: subject.local,

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::LoadError;
-use crate::af_xdp::{self, DEFAULT_PUNT_FRAMES, PuntPath, Punts};
+use crate::af_xdp::{DEFAULT_PUNT_FRAMES, PuntPath, Punts};
 use crate::attach::{AttachedInterface, Attachments, ModeChoice};
 use crate::backend::{self, Backend, PlainInterfaces, Ports};
 use crate::counters::Counters;
@@ -184,21 +184,6 @@ impl Relay {
         } = kernel;
         let (rtcp_inbox, rtcp_arrivals) = rtcp::inbox();
         let (worker_events, from_workers) = mpsc::channel(EVENTS);
-        let records = af_xdp::Records {
-            legs: kernel.legs.clone(),
-            admissions: kernel.admissions.clone(),
-            addresses6: kernel.addresses6.clone(),
-            next_hops: next_hops.clone(),
-            quality: kernel.quality.clone(),
-            retags: kernel.retags.clone(),
-            payload_maps: kernel.payload_maps.clone(),
-            drops: kernel.drops.clone(),
-            user_traffic: kernel.user_traffic.clone(),
-            events: worker_events.clone(),
-            rtcp: rtcp_inbox.clone(),
-            cpu: 0,
-        };
-        let mut punts = Punts::new(punts, options.punt_frames, records, cpus)?;
         let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions);
         let counters = Counters::new(kernel.traffic, kernel.user_traffic, kernel.drops, table.slots(), cpus);
         let records = LegRecords {
@@ -215,6 +200,14 @@ impl Relay {
         let neighbours = netlink.neighbours().await.map_err(StartError::Netlink)?;
         let mut ours = Ours::new(local_addresses, &port_ranges, &options.ports);
         ours.set_addresses(&netlink.addresses().await.map_err(StartError::Netlink)?);
+        let plane = UserPlane {
+            records: plane_records,
+            // Behind those of the CPUs.
+            stretch: cpus,
+            local_addresses: ours.local_addresses(),
+            events: worker_events,
+        };
+        let mut punts = Punts::new(punts, options.punt_frames, plane.clone(), rtcp_inbox.clone(), cpus)?;
         if let Some(pins) = &mut pins {
             pins.migrate(program.xdp()?.fd().map_err(|error| LoadError::Refused(error.into()))?.as_fd())?;
         }
@@ -229,13 +222,6 @@ impl Relay {
         hops.read_anew(links.clone(), &neighbours);
         let mut state = State::new(table, records, counters, hops, payload_maps);
         let adopted = state.adopt(Instant::now()).into_iter().collect();
-        let plane = UserPlane {
-            records: plane_records,
-            // Behind those of the CPUs.
-            stretch: cpus,
-            local_addresses: ours.local_addresses(),
-            events: worker_events,
-        };
         let decider = Legs::new(plane, rtcp_inbox.clone());
         let kernel_path = KernelPath::start(&mut program, steered, decider).inspect_err(|error| {
             tracing::warn!(%error, "fragments and packets with options are not relayed");

@@ -1,6 +1,7 @@
 //! Sends punted packets on, by the same records and with the same code as the XDP program. What the program has done
 //! already, finding the leg, admitting the source and charging the limits, is not done again.
 
+use std::mem::offset_of;
 use std::ops::Range;
 
 use relay_common::byte_order::Be16;
@@ -13,19 +14,23 @@ use relay_common::leg::route;
 use relay_common::next_hop::NextHop;
 use relay_common::packet::Packet as View;
 use relay_common::punt::{self, Metadata};
+use relay_common::user_traffic::UserTraffic;
 use relay_common::verdict::Drop;
 
 use crate::leg::LegId;
+use crate::plane::UserPlane;
+use crate::rtcp::Inbox;
 
 use super::handler::{Handler, Outcome, Packet};
-use super::records::Records;
 
 /// Headers of IPv6 are longer than those of IPv4 by so many bytes.
 const LONGER: u32 = 20;
 
 /// The handler of one worker.
 pub(crate) struct Forwarder {
-    records: Records,
+    plane: UserPlane,
+    /// Where RTCP goes that ends here.
+    rtcp: Inbox,
 }
 
 /// What is left to be done when a datagram has been looked at.
@@ -37,14 +42,14 @@ enum Left {
 }
 
 impl Forwarder {
-    /// A handler that works on these records.
-    pub(crate) fn new(records: Records) -> Self {
-        Self { records }
+    /// A handler that decides with this plane.
+    pub(crate) fn new(plane: UserPlane, rtcp: Inbox) -> Self {
+        Self { plane, rtcp }
     }
 
     /// Rewrites the packet; the slot of the device that it leaves by.
     fn forward(&self, leg: u32, packet: &mut Packet<'_>) -> Result<u32, Drop> {
-        let found = Found::at(&self.records, leg).ok_or(Drop::NoStream)?;
+        let found = Found::at(&self.plane, leg).ok_or(Drop::NoStream)?;
         let bytes = packet.bytes();
         let view = View::new(bytes);
         // The program has read these headers: nothing else is punted.
@@ -70,16 +75,16 @@ impl Forwarder {
         datagram.check(view.length().saturating_sub(offset))?;
         let (payload, route) = (offset + D::HEADERS, found.route());
         if route.has(route::MEASURED) {
-            decide::measure(&self.records, found.index, view, payload);
+            decide::measure(&self.plane, found.index, view, payload);
         }
-        let hop = decide::next_hop(&self.records, found, route).inspect_err(|reason| {
+        let hop = decide::next_hop(&self.plane, found, route).inspect_err(|reason| {
             if *reason == Drop::NextHopUnresolved {
                 let subject = Subject::of(&datagram, view, payload);
                 let subject = Subject { next_hop: route.index(), ..subject };
-                self.records.notify(event::NEXT_HOP_UNRESOLVED, found.index, &subject);
+                self.plane.notify(event::NEXT_HOP_UNRESOLVED, found.index, &subject);
             }
         })?;
-        // SAFETY: the records promise a valid one; each of its aligned words changes as a whole.
+        // SAFETY: the plane promises a valid record; each of its aligned words changes as a whole.
         let hop = unsafe { hop.read_volatile() };
         let to_v6 = route.has(route::TO_V6);
         let grown = if to_v6 && !D::V6 { datagram.ip_length() + LONGER } else { datagram.ip_length() };
@@ -90,10 +95,10 @@ impl Forwarder {
             give_checksum(view, offset, &mut datagram).ok_or(Drop::LengthMismatch)?;
         }
         if route.has(route::RETAGGED) {
-            decide::retag(&self.records, found.index, &mut datagram, view, payload);
+            decide::retag(&self.plane, found.index, &mut datagram, view, payload);
         }
         if offset == ETHERNET && hop.tags[0].wire() == 0 && to_v6 == D::V6 {
-            datagram.readdress(&self.records, found)?;
+            datagram.readdress(&self.plane, found)?;
             ethernet.set_macs(&hop.macs);
             return Ok((hop, Left::Nothing));
         }
@@ -115,8 +120,8 @@ impl Forwarder {
         let view = View::new(packet.bytes());
         let (link, destination) = (Link { macs: &hop.macs, tags: &hop.tags }, found.destination());
         let written = if to_v6 {
-            let addresses = self.records.addresses6(found.index).ok_or(Drop::NoRoom)?;
-            // SAFETY: the records promise a valid one. A packet that sees half of a new address goes astray, once.
+            let addresses = self.plane.addresses6(found.index).ok_or(Drop::NoRoom)?;
+            // SAFETY: the plane promises a valid record. A packet that sees half of a new address goes astray, once.
             let addresses = unsafe { addresses.read_volatile() };
             rebuild::write_v6(&view, link, essence, &addresses, destination.ports)
         } else {
@@ -132,13 +137,13 @@ impl Forwarder {
         let Some(payload) = payload(&View::new(bytes)).and_then(|range| bytes.get(range)) else {
             return Drop::LengthMismatch;
         };
-        self.records.rtcp.put(LegId { slot: metadata.leg, generation: metadata.generation }, payload);
+        self.rtcp.put(LegId { slot: metadata.leg, generation: metadata.generation }, payload);
         Drop::RtcpEnded
     }
 
     /// The leg to count a packet for: none, if its leg is gone.
     fn counted(&self, metadata: &Metadata) -> u32 {
-        let is_there = self.records.generation(metadata.leg) == Some(metadata.generation);
+        let is_there = self.plane.generation(metadata.leg) == Some(metadata.generation);
         if is_there { metadata.leg } else { 0 }
     }
 }
@@ -159,11 +164,12 @@ impl Handler for Forwarder {
     }
 
     fn sent(&mut self, metadata: &Metadata, bytes: usize) {
-        self.records.sent(self.counted(metadata), bytes);
+        let offset = offset_of!(UserTraffic, af_xdp);
+        self.plane.count_sent(self.counted(metadata), offset, 1, bytes as u64);
     }
 
     fn dropped(&mut self, metadata: &Metadata, reason: Drop, bytes: usize) {
-        self.records.dropped(self.counted(metadata), reason, bytes);
+        self.plane.count_dropped(self.counted(metadata), reason, 1, bytes as u64);
     }
 }
 
@@ -213,11 +219,11 @@ fn give_checksum<'a, D: Datagram<'a>>(view: &View<'a>, offset: usize, datagram: 
 /// A datagram that takes new addresses of its own version of IP.
 trait Readdressed<'a>: Datagram<'a> {
     /// Gives it the addresses of its leg's destination.
-    fn readdress(&mut self, records: &Records, found: &Found) -> Result<(), Drop>;
+    fn readdress(&mut self, plane: &UserPlane, found: &Found) -> Result<(), Drop>;
 }
 
 impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
-    fn readdress(&mut self, _: &Records, found: &Found) -> Result<(), Drop> {
+    fn readdress(&mut self, _: &UserPlane, found: &Found) -> Result<(), Drop> {
         let destination = found.destination();
         Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports);
         Ok(())
@@ -225,9 +231,9 @@ impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
 }
 
 impl<'a> Readdressed<'a> for Ipv6Udp<'a> {
-    fn readdress(&mut self, records: &Records, found: &Found) -> Result<(), Drop> {
-        let addresses = records.addresses6(found.index).ok_or(Drop::RemoteUnknown)?;
-        // SAFETY: the records promise a valid one. A packet that sees half of a new address goes astray, once.
+    fn readdress(&mut self, plane: &UserPlane, found: &Found) -> Result<(), Drop> {
+        let addresses = plane.addresses6(found.index).ok_or(Drop::RemoteUnknown)?;
+        // SAFETY: the plane promises a valid record. A packet that sees half of a new address goes astray, once.
         let addresses = unsafe { addresses.read_volatile() };
         Ipv6Udp::readdress(self, &addresses.origin, &addresses.destination, found.destination().ports);
         Ok(())

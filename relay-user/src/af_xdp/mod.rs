@@ -15,7 +15,6 @@ mod interface;
 mod memory;
 mod path;
 mod port;
-mod records;
 mod ring;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulation;
@@ -28,5 +27,4 @@ pub use counters::PuntCounters;
 pub use engine::{DEFAULT_PUNT_FRAMES, EngineError};
 pub use path::PuntPath;
 pub(crate) use path::Punts;
-pub(crate) use records::Records;
 pub use socket::SocketError;

@@ -7,7 +7,8 @@ use aya::maps::{MapData, XskMap};
 use super::counters::PuntCounters;
 use super::engine::{Device, Engine, EngineError};
 use super::forwarder::Forwarder;
-use super::records::Records;
+use crate::plane::UserPlane;
+use crate::rtcp::Inbox;
 
 /// How the path `af_xdp` does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,23 +26,25 @@ pub struct PuntPath {
 /// The path.
 pub(crate) struct Punts {
     engine: Engine,
-    records: Records,
+    plane: UserPlane,
+    rtcp: Inbox,
     cpus: u32,
     problem: Option<String>,
 }
 
 impl Punts {
-    /// A path that does not run yet.
+    /// A path that does not run yet, whose workers decide with `plane` and hand on RTCP that ends here.
     ///
     /// # Errors
     /// There cannot be as many frames for each queue.
     pub(crate) fn new(
         punts: XskMap<MapData>,
         frames_per_queue: u32,
-        records: Records,
+        plane: UserPlane,
+        rtcp: Inbox,
         cpus: u32,
     ) -> Result<Self, EngineError> {
-        Ok(Self { engine: Engine::new(punts, frames_per_queue)?, records, cpus, problem: None })
+        Ok(Self { engine: Engine::new(punts, frames_per_queue)?, plane, rtcp, cpus, problem: None })
     }
 
     /// Runs on these interfaces, given by their index with their slot. Where that is impossible, packets for user space
@@ -52,8 +55,12 @@ impl Punts {
             .map(|(interface, slot)| Device { slot: *slot, interface: *interface })
             .collect();
         devices.sort_unstable_by_key(|device| device.slot);
-        let (records, cpus) = (&self.records, self.cpus.max(1));
-        let handler = |worker| Forwarder::new(Records { cpu: worker % cpus, ..records.clone() });
+        let (plane, rtcp, cpus) = (&self.plane, &self.rtcp, self.cpus.max(1));
+        // Workers measure in the places of CPUs: the program does not measure what it punts, so they are nobody else's.
+        let handler = |worker| {
+            let plane = UserPlane { stretch: worker % cpus, ..plane.clone() };
+            Forwarder::new(plane, rtcp.clone())
+        };
         self.problem = self.engine.run(&devices, handler).err().map(|error| error.to_string());
         if let Some(problem) = &self.problem {
             tracing::warn!(%problem, "packets for user space take the kernel path");

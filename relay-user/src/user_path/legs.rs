@@ -50,7 +50,8 @@ impl Legs {
             }
         };
         if reason == Drop::RtcpEnded {
-            self.rtcp.put(LegId { slot: leg, generation: self.plane.generation(leg) }, payload);
+            let generation = self.plane.generation(leg).unwrap_or_default();
+            self.rtcp.put(LegId { slot: leg, generation }, payload);
         }
         self.plane.count_dropped(leg, reason, 1, bytes as u64);
         Outcome::Gone
