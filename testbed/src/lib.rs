@@ -3,8 +3,10 @@
 //!
 //! Takes root. Knows nothing of the relay.
 
+mod frames;
 mod namespace;
 mod topology;
 
+pub use frames::Frames;
 pub use namespace::Namespace;
 pub use topology::{Side, Topology, connect};

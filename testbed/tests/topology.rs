@@ -1,9 +1,9 @@
-//! The wires carry both families as soon as they are made. Takes root.
+//! The wires carry both families as soon as they are made, and frames as they are. Takes root.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use testbed::Topology;
+use testbed::{Frames, Topology};
 
 #[test]
 fn both_families_reach_the_relay_at_once() {
@@ -20,6 +20,27 @@ fn both_families_reach_the_relay_at_once() {
             let mut buffer = [0; 16];
             let (length, source) = near.recv_from(&mut buffer).expect("the first datagram arrives");
             assert_eq!((&buffer[..length], source), (&b"hello"[..], far.local_addr().unwrap()));
+        }
+    }
+}
+
+/// Frames with any tags come out of a wire as they went in, whatever the kernel takes off meanwhile.
+#[test]
+fn frames_arrive_as_they_were_sent() {
+    let topology = Topology::create().expect("this test takes root, iproute2 and ethtool");
+    let camera = Frames::on(&topology.camera, Topology::TERMINAL_DEVICE).unwrap();
+    let relay = Frames::on(&topology.relay, Topology::CAMERA.device).unwrap();
+    // An EtherType for experiments (IEEE 802), so that the frames are told from what the machines say of themselves.
+    let tags: [&[u8]; 3] = [&[], &[0x81, 0, 0xa0, 7], &[0x88, 0xa8, 0, 9, 0x81, 0, 0, 7]];
+    for tag in tags {
+        let frame = [&[0xff; 6], &[2, 0, 0, 0, 0, 9], tag, &[0x88, 0xb5], &[3; 50]].concat();
+        camera.send(&frame).unwrap();
+        loop {
+            let found = relay.receive(Duration::from_secs(5)).unwrap().expect("the frame arrives");
+            if found[6..12] == frame[6..12] {
+                assert_eq!(found, frame);
+                break;
+            }
         }
     }
 }

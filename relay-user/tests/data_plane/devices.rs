@@ -1,12 +1,10 @@
 //! Frames that the program sends on, and that the egress device does not take: each is counted on its device.
 
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use etherparse::PacketBuilder;
 use relay_user::{DeviceCounters, SourcePolicy};
-use testbed::Topology;
+use testbed::{Frames, Topology};
 
 use crate::support::*;
 
@@ -80,37 +78,7 @@ fn a_frame_that_never_reaches_the_ring_is_counted_too() {
         .write(&mut frame, &rtp(1, 7))
         .unwrap();
     frame.resize(2000, 0);
-    bench.topology.camera.run(|| send_frame(Topology::TERMINAL_DEVICE, &frame)).unwrap().unwrap();
+    Frames::on(&bench.topology.camera, Topology::TERMINAL_DEVICE).unwrap().send(&frame).unwrap();
     let after = when(&bench, |device| device.unsent > 0);
     assert_eq!((after.refused, after.unsent), (0, 1));
-}
-
-/// Sends a whole frame through a device of the calling thread's namespace.
-fn send_frame(device: &str, frame: &[u8]) -> io::Result<()> {
-    let name = std::ffi::CString::new(device)?;
-    // SAFETY: reads a string that ends in zero and outlives the call.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    // SAFETY: an all-zero address is a valid one.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET.try_into().unwrap();
-    address.sll_ifindex = index.try_into().unwrap();
-    // SAFETY: makes a descriptor, which is then owned.
-    let socket = unsafe {
-        match libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0) {
-            -1 => return Err(io::Error::last_os_error()),
-            descriptor => OwnedFd::from_raw_fd(descriptor),
-        }
-    };
-    // SAFETY: reads the frame and the address, which both outlive the call.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            frame.as_ptr().cast(),
-            frame.len(),
-            0,
-            (&raw const address).cast(),
-            size_of::<libc::sockaddr_ll>().try_into().unwrap(),
-        )
-    };
-    if sent == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
