@@ -1,7 +1,7 @@
 //! Many datagrams in one system call (sendmmsg(2)), and many packets in one datagram of the kernel's (UDP_SEGMENT).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -24,6 +24,8 @@ pub(crate) struct Part {
     pub(crate) to: SocketAddr,
     /// Type of service, or traffic class.
     pub(crate) traffic_class: u8,
+    /// Time to live, or hop limit; the kernel's own where it is not told.
+    pub(crate) hops: Option<u8>,
     /// What it is counted for.
     pub(crate) account: u32,
 }
@@ -53,6 +55,7 @@ struct Message {
     bytes: usize,
     packets: u32,
     traffic_class: u8,
+    hops: Option<u8>,
     account: u32,
 }
 
@@ -63,6 +66,7 @@ impl Message {
         self.account == part.account
             && self.to == part.to
             && self.traffic_class == part.traffic_class
+            && self.hops == part.hops
             && self.packets < SEGMENTS
             && self.last == self.segment
             && (1..=self.segment).contains(&length)
@@ -131,10 +135,7 @@ impl SendBatch {
             }
             _ => {
                 let at = self.pieces.len();
-                let mut control = Control::EMPTY;
-                if part.traffic_class != 0 {
-                    control.traffic_class(part.to.ip(), part.traffic_class);
-                }
+                let control = asked(part.to.ip(), part.traffic_class, part.hops);
                 self.messages.push(Message {
                     to: part.to,
                     name: part.to.into(),
@@ -145,6 +146,7 @@ impl SendBatch {
                     bytes: part.bytes.len(),
                     packets: 1,
                     traffic_class: part.traffic_class,
+                    hops: part.hops,
                     account: part.account,
                 });
                 self.pieces.push(part.bytes);
@@ -222,10 +224,7 @@ impl SendBatch {
         message: &Message,
         report: &mut impl FnMut(Sent),
     ) {
-        let mut control = Control::EMPTY;
-        if message.traffic_class != 0 {
-            control.traffic_class(message.to.ip(), message.traffic_class);
-        }
+        let mut control = asked(message.to.ip(), message.traffic_class, message.hops);
         let pieces = self.pieces.get(message.pieces.clone()).unwrap_or_default();
         for piece in pieces {
             for packet in buffer.get(piece.clone()).unwrap_or_default().chunks(message.segment.max(1)) {
@@ -244,6 +243,18 @@ impl Message {
     fn outcome(&self, refused: Option<i32>) -> Sent {
         Sent { account: self.account, packets: self.packets, bytes: self.bytes, refused }
     }
+}
+
+/// What the kernel is asked for beside sending the bytes.
+fn asked(to: IpAddr, traffic_class: u8, hops: Option<u8>) -> Control {
+    let mut control = Control::EMPTY;
+    if traffic_class != 0 {
+        control.traffic_class(to, traffic_class);
+    }
+    if let Some(hops) = hops {
+        control.hops(to, hops);
+    }
+    control
 }
 
 fn errno(error: &io::Error) -> i32 {

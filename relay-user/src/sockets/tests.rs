@@ -32,7 +32,7 @@ fn send(batch: &mut SendBatch, socket: &UdpSocket, to: SocketAddr, sizes: &[usiz
     let (buffer, ranges) = packets(sizes);
     let mut reports = Vec::new();
     for bytes in ranges {
-        batch.push(Part { bytes, to, traffic_class: 0xb8, account: 7 });
+        batch.push(Part { bytes, to, traffic_class: 0xb8, hops: Some(9), account: 7 });
         if batch.is_full() {
             batch.flush(socket.as_fd(), &buffer, |sent| reports.push(sent));
         }
@@ -50,7 +50,8 @@ fn receive(socket: &UdpSocket, from: SocketAddr, count: usize) -> (Vec<Vec<u8>>,
     while arrived.len() < count && Instant::now() < deadline {
         for at in 0..batch.receive(socket.as_fd()).unwrap_or_default() {
             let datagram = batch.datagram(at).unwrap();
-            assert_eq!((datagram.source, datagram.traffic_class, datagram.truncated), (from, 0xb8, false));
+            assert_eq!((datagram.source, datagram.truncated), (from, false));
+            assert_eq!((datagram.traffic_class, datagram.hops), (0xb8, Some(9)));
             arrived.extend(datagram.packets().map(|range| batch.buffer()[range].to_vec()));
             datagrams += 1;
         }
@@ -102,7 +103,7 @@ fn what_the_kernel_refuses_is_reported_and_the_rest_is_sent() {
     // No route leads from the loopback address to there.
     let nowhere: SocketAddr = "192.0.2.1:9".parse().unwrap();
     for (bytes, to) in ranges.into_iter().zip([to, nowhere, to]) {
-        batch.push(Part { bytes, to, traffic_class: 0xb8, account: 1 });
+        batch.push(Part { bytes, to, traffic_class: 0xb8, hops: Some(9), account: 1 });
     }
     let mut refused = Vec::new();
     batch.flush(sender.as_fd(), &buffer, |sent| refused.push(sent.refused.is_some()));

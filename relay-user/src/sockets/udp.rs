@@ -52,7 +52,8 @@ pub enum UdpSocketError {
 pub(crate) struct UdpSocket(Socket);
 
 impl UdpSocket {
-    /// Opens a socket that alone has this address and port, takes many packets as one, and tells their traffic class.
+    /// Opens a socket that alone has this address and port, takes many packets as one, and tells their traffic class and
+    /// time to live.
     ///
     /// # Errors
     /// See [`UdpSocketError`].
@@ -75,12 +76,14 @@ impl UdpSocket {
         match address {
             SocketAddr::V4(_) => {
                 option::set(&socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+                option::set(&socket, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
                 // Media that is too big for a link further on is fragmented there, as it was before us.
                 option::set(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
             }
             SocketAddr::V6(_) => {
                 socket.set_only_v6(true)?;
                 option::set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+                option::set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
             }
         }
         option::set(&socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;

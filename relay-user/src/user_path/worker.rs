@@ -197,6 +197,8 @@ impl<D: Decider> Carrier<D> {
                     bytes: range,
                     to: egress.to,
                     traffic_class: egress.traffic_class,
+                    // Checked by the decision: more than one is left.
+                    hops: datagram.hops.map(|hops| hops.saturating_sub(1)),
                     account: egress.leg,
                 });
             }

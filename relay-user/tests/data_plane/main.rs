@@ -7,6 +7,7 @@ mod bulk;
 mod devices;
 mod families;
 mod kernel_path;
+mod loops;
 mod measured;
 mod orphans;
 mod punted;
