@@ -70,6 +70,7 @@ reasons! {
     Orphan = "orphan", "A port of our range that no leg has; counted for leg 0, which is none.";
     NoRoom = "no_room", "The frame has no room for the longer headers that it must leave with.";
     RtcpEnded = "rtcp_ended", "RTCP for the relay itself: that of its leg ends here, and was answered.";
+    RtcpUntranslated = "rtcp_untranslated", "RTCP of a retagged stream that is malformed, or tells a time that the stream's next packet decides.";
 }
 
 #[cfg(test)]

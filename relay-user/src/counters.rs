@@ -11,7 +11,7 @@ use relay_common::verdict::{DROPS, Drop};
 use crate::kernel::SharedArray;
 
 /// Drops after which the packet's source still counts as alive: it was admitted first.
-const ADMITTED: [Drop; 10] = [
+const ADMITTED: [Drop; 11] = [
     Drop::NoStream,
     Drop::RemoteUnknown,
     Drop::NextHopUnresolved,
@@ -22,6 +22,7 @@ const ADMITTED: [Drop; 10] = [
     Drop::NoRoom,
     Drop::RateExceeded,
     Drop::RtcpEnded,
+    Drop::RtcpUntranslated,
 ];
 
 /// Packets that were sent on, and their bytes.

@@ -162,6 +162,18 @@ pub enum InstallError {
         /// What it asks for.
         what: &'static str,
     },
+    /// RTCP would have to be translated in user space, and nothing takes it there.
+    #[error(
+        "RTCP of the leg at {local}, whose stream is retagged, would have to be translated, and no packet can go through \
+         user space here: AF_XDP does not run ({problem}), and the kernel path neither. Give the relay the capability \
+         CAP_NET_RAW, terminate the RTCP, or leave SSRC, sequence and timestamp as they are"
+    )]
+    NoUserSpace {
+        /// The leg.
+        local: SocketAddr,
+        /// Why AF_XDP does not run.
+        problem: String,
+    },
     /// Every slot is taken.
     #[error("all {capacity} legs are in use; raise the relay's capacity, or end calls")]
     Full {

@@ -9,6 +9,7 @@ use relay_common::retag::Retag;
 use relay_common::user_traffic::UserTraffic;
 
 use crate::leg_table::Place;
+use crate::rtcp::RECORD;
 use crate::state::Installed;
 
 /// The memory that legs take.
@@ -46,7 +47,7 @@ impl Memory {
             kernel_per_leg,
             // Place 0 is never used.
             kernel: kernel_per_leg * (legs as usize + 1) + buckets,
-            process_per_leg: size_of::<Installed>() + size_of::<(Place, u32)>() + size_of::<usize>(),
+            process_per_leg: size_of::<Installed>() + size_of::<(Place, u32)>() + size_of::<usize>() + RECORD,
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::payload_maps::PayloadMaps;
 use crate::pins::Pins;
 use crate::plane::{Memory, UserPlane};
 use crate::routes::Routes;
-use crate::rtcp::{self, RtcpCounters};
+use crate::rtcp::{self, Intake, RtcpCounters, Translator};
 use crate::shared::Shared;
 use crate::state::{LegRecords, State};
 use crate::tap::{self, Tap, TapError, Taps};
@@ -183,6 +183,10 @@ impl Relay {
             ..
         } = kernel;
         let (rtcp_inbox, rtcp_arrivals) = rtcp::inbox();
+        let (retags, quality) = (kernel.retags.clone(), kernel.quality.clone());
+        let translator =
+            Translator::new(retags, quality, kernel.admissions.clone()).map_err(StartError::Memory)?;
+        let rtcp_intake = Intake::new(rtcp_inbox, translator.clone());
         let (worker_events, from_workers) = mpsc::channel(EVENTS);
         let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions);
         let counters = Counters::new(kernel.traffic, kernel.user_traffic, kernel.drops, table.slots(), cpus);
@@ -192,6 +196,7 @@ impl Relay {
             police: kernel.police,
             quality: kernel.quality,
             ledger: kernel.ledger,
+            translator,
         };
         let payload_maps = PayloadMaps::new(kernel.payload_maps);
         // Changes that happen while the lists below are read are reported again: no gap.
@@ -207,7 +212,7 @@ impl Relay {
             local_addresses: ours.local_addresses(),
             events: worker_events,
         };
-        let mut punts = Punts::new(punts, options.punt_frames, plane.clone(), rtcp_inbox.clone(), cpus)?;
+        let mut punts = Punts::new(punts, options.punt_frames, plane.clone(), rtcp_intake.clone(), cpus)?;
         if let Some(pins) = &mut pins {
             pins.migrate(program.xdp()?.fd().map_err(|error| LoadError::Refused(error.into()))?.as_fd())?;
         }
@@ -222,7 +227,7 @@ impl Relay {
         hops.read_anew(links.clone(), &neighbours);
         let mut state = State::new(table, records, counters, hops, payload_maps);
         let adopted = state.adopt(Instant::now()).into_iter().collect();
-        let decider = Legs::new(plane, rtcp_inbox.clone());
+        let decider = Legs::new(plane, rtcp_intake.clone());
         let kernel_path = KernelPath::start(&mut program, steered, decider).inspect_err(|error| {
             tracing::warn!(%error, "fragments and packets with options are not relayed");
         });
@@ -252,7 +257,7 @@ impl Relay {
             pins: Mutex::new(pins),
             adopted,
             closed: AtomicBool::new(false),
-            rtcp: Arc::clone(rtcp_inbox.counts()),
+            rtcp: Arc::clone(rtcp_intake.counts()),
         });
         let mut tasks =
             watch::start(&shared, changes, Some(events), from_workers).map_err(StartError::Netlink)?;
@@ -260,7 +265,7 @@ impl Relay {
         tasks.push(tokio::spawn(rtcp::run(
             Arc::clone(&shared),
             rtcp_arrivals,
-            Arc::clone(rtcp_inbox.counts()),
+            Arc::clone(rtcp_intake.counts()),
             rtcp::SocketEach,
         )));
         Ok(Self { shared, tasks: Arc::new(Tasks { tasks, _connection: connection }) })
@@ -287,7 +292,11 @@ impl Relay {
             events: worker_events,
         };
         let (rtcp_inbox, rtcp_arrivals) = rtcp::inbox();
-        let sockets = Sockets::start(options.legs, workers, plane, &rtcp_inbox)?;
+        let (retags, quality) = (records.retags.clone(), records.quality.clone());
+        let translator =
+            Translator::new(retags, quality, records.admissions.clone()).map_err(StartError::Memory)?;
+        let rtcp_intake = Intake::new(rtcp_inbox, translator.clone());
+        let sockets = Sockets::start(options.legs, workers, plane, &rtcp_intake)?;
         let table = LegTable::new(records.buckets, records.legs, records.admissions);
         let counters = Counters::new(traffic, records.user_traffic, records.drops, table.slots(), workers);
         let leg_records = LegRecords {
@@ -296,6 +305,7 @@ impl Relay {
             police: records.police,
             quality: records.quality,
             ledger,
+            translator,
         };
         let payload_maps = PayloadMaps::new(records.payload_maps);
         let mut hops = NextHops::for_sockets(records.next_hops, interfaces.slots());
@@ -318,13 +328,13 @@ impl Relay {
             pins: Mutex::new(None),
             adopted: HashSet::new(),
             closed: AtomicBool::new(false),
-            rtcp: Arc::clone(rtcp_inbox.counts()),
+            rtcp: Arc::clone(rtcp_intake.counts()),
         });
         let mut tasks = watch::start(&shared, changes, None, from_workers).map_err(StartError::Netlink)?;
         tasks.push(tokio::spawn(rtcp::run(
             Arc::clone(&shared),
             rtcp_arrivals,
-            Arc::clone(rtcp_inbox.counts()),
+            Arc::clone(rtcp_intake.counts()),
             BySockets(Arc::downgrade(&shared)),
         )));
         Ok(Self { shared, tasks: Arc::new(Tasks { tasks, _connection: connection }) })

@@ -44,6 +44,11 @@ impl RetagSpec {
         self.ssrc.is_some() || !self.payload_types.is_empty() || self.continuity != Continuity::Keep
     }
 
+    /// Whether RTCP must be translated, which names a stream by its SSRC and tells its times and numbers.
+    pub(crate) fn changes_rtcp(&self) -> bool {
+        self.ssrc.is_some() || self.continuity != Continuity::Keep
+    }
+
     /// Every packet gets this SSRC.
     #[must_use]
     pub fn ssrc(self, ssrc: u32) -> Self {

@@ -5,21 +5,23 @@ use std::mem::offset_of;
 use std::ops::Range;
 
 use relay_common::byte_order::Be16;
+use relay_common::checksum::Change;
 use relay_common::decide::{self, Found, Plane, Subject};
 use relay_common::event;
 use relay_common::frame::ethernet::{ETHERNET, Payload};
 use relay_common::frame::rebuild::{self, Link};
 use relay_common::frame::{Datagram, Essence, Ethernet, Ipv4Udp, Ipv6Udp, UDP};
 use relay_common::leg::route;
+use relay_common::media::Media;
 use relay_common::next_hop::NextHop;
 use relay_common::packet::Packet as View;
-use relay_common::punt::{self, Metadata};
+use relay_common::punt::Metadata;
 use relay_common::user_traffic::UserTraffic;
 use relay_common::verdict::Drop;
 
 use crate::leg::LegId;
 use crate::plane::UserPlane;
-use crate::rtcp::Inbox;
+use crate::rtcp::Intake;
 
 use super::handler::{Handler, Outcome, Packet};
 
@@ -29,8 +31,8 @@ const LONGER: u32 = 20;
 /// The handler of one worker.
 pub(crate) struct Forwarder {
     plane: UserPlane,
-    /// Where RTCP goes that ends here.
-    rtcp: Inbox,
+    /// Where RTCP goes that ends here, or is translated.
+    rtcp: Intake,
 }
 
 /// What is left to be done when a datagram has been looked at.
@@ -43,20 +45,26 @@ enum Left {
 
 impl Forwarder {
     /// A handler that decides with this plane.
-    pub(crate) fn new(plane: UserPlane, rtcp: Inbox) -> Self {
+    pub(crate) fn new(plane: UserPlane, rtcp: Intake) -> Self {
         Self { plane, rtcp }
     }
 
     /// Rewrites the packet; the slot of the device that it leaves by.
-    fn forward(&self, leg: u32, packet: &mut Packet<'_>) -> Result<u32, Drop> {
-        let found = Found::at(&self.plane, leg).ok_or(Drop::NoStream)?;
+    fn forward(&self, leg: LegId, packet: &mut Packet<'_>) -> Result<u32, Drop> {
+        let found = Found::at(&self.plane, leg.slot).ok_or(Drop::NoStream)?;
+        let change =
+            if found.route().has(route::RTCP_PUNTED) { self.take_rtcp(leg, packet)? } else { Change::none() };
         let bytes = packet.bytes();
         let view = View::new(bytes);
         // The program has read these headers: nothing else is punted.
         let parsed = Ethernet::parse(&view).map_err(|_| Drop::LengthMismatch)?;
         let (hop, left) = match parsed {
-            (ethernet, Payload::Ipv4, at) => self.datagram::<Ipv4Udp<'_>>(&view, ethernet, at, &found),
-            (ethernet, Payload::Ipv6, at) => self.datagram::<Ipv6Udp<'_>>(&view, ethernet, at, &found),
+            (ethernet, Payload::Ipv4, at) => {
+                self.datagram::<Ipv4Udp<'_>>(&view, ethernet, at, &found, change)
+            }
+            (ethernet, Payload::Ipv6, at) => {
+                self.datagram::<Ipv6Udp<'_>>(&view, ethernet, at, &found, change)
+            }
         }?;
         if let Left::Headers { essence, length } = left {
             self.rebuild(packet, &found, &hop, &essence, length)?;
@@ -64,15 +72,18 @@ impl Forwarder {
         Ok(hop.device)
     }
 
+    /// The payload of UDP was changed by `change` before.
     fn datagram<'a, D: Readdressed<'a>>(
         &self,
         view: &View<'a>,
         mut ethernet: Ethernet<'a>,
         offset: usize,
         found: &Found,
+        change: Change,
     ) -> Result<(NextHop, Left), Drop> {
         let mut datagram = D::parse(view, offset).map_err(|_| Drop::LengthMismatch)?;
         datagram.check(view.length().saturating_sub(offset))?;
+        datagram.payload_changed(change);
         let (payload, route) = (offset + D::HEADERS, found.route());
         if route.has(route::MEASURED) {
             decide::measure(&self.plane, found.index, view, payload);
@@ -131,14 +142,15 @@ impl Forwarder {
         written.ok_or(Drop::NoRoom)
     }
 
-    /// Hands RTCP to whoever answers it, and says why it does not go on.
-    fn take_rtcp(&self, metadata: &Metadata, packet: &mut Packet<'_>) -> Drop {
+    /// Hands RTCP to whoever answers or translates it; the change of its sum if it goes on. Other packets go on as they are.
+    fn take_rtcp(&self, leg: LegId, packet: &mut Packet<'_>) -> Result<Change, Drop> {
         let bytes = packet.bytes();
-        let Some(payload) = payload(&View::new(bytes)).and_then(|range| bytes.get(range)) else {
-            return Drop::LengthMismatch;
-        };
-        self.rtcp.put(LegId { slot: metadata.leg, generation: metadata.generation }, payload);
-        Drop::RtcpEnded
+        let view = View::new(&mut *bytes);
+        let payload = payload(&view).ok_or(Drop::LengthMismatch)?;
+        if !matches!(Media::at(&view, payload.start), Some(Media::Rtcp { .. })) {
+            return Ok(Change::none());
+        }
+        self.rtcp.take(leg, bytes.get_mut(payload).ok_or(Drop::LengthMismatch)?)
     }
 
     /// The leg to count a packet for: none, if its leg is gone.
@@ -153,11 +165,8 @@ impl Handler for Forwarder {
         if self.counted(metadata) == 0 {
             return Outcome::Drop(Drop::Orphan);
         }
-        if metadata.reason == punt::RTCP {
-            // Not sent on, so that the books of its leg balance.
-            return Outcome::Drop(self.take_rtcp(metadata, packet));
-        }
-        match self.forward(metadata.leg, packet) {
+        let leg = LegId { slot: metadata.leg, generation: metadata.generation };
+        match self.forward(leg, packet) {
             Ok(device) => Outcome::Send { device },
             Err(reason) => Outcome::Drop(reason),
         }

@@ -8,7 +8,7 @@ use super::counters::PuntCounters;
 use super::engine::{Device, Engine, EngineError};
 use super::forwarder::Forwarder;
 use crate::plane::UserPlane;
-use crate::rtcp::Inbox;
+use crate::rtcp::Intake;
 
 /// How the path `af_xdp` does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct PuntPath {
 pub(crate) struct Punts {
     engine: Engine,
     plane: UserPlane,
-    rtcp: Inbox,
+    rtcp: Intake,
     cpus: u32,
     problem: Option<String>,
 }
@@ -41,7 +41,7 @@ impl Punts {
         punts: XskMap<MapData>,
         frames_per_queue: u32,
         plane: UserPlane,
-        rtcp: Inbox,
+        rtcp: Intake,
         cpus: u32,
     ) -> Result<Self, EngineError> {
         Ok(Self { engine: Engine::new(punts, frames_per_queue)?, plane, rtcp, cpus, problem: None })
@@ -70,6 +70,11 @@ impl Punts {
     /// Ends; the queues are free for another process.
     pub(crate) fn end(&mut self) {
         self.engine.stop();
+    }
+
+    /// Why it does not run, if it does not.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.clone()
     }
 
     /// How the path does.

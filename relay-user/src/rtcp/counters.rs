@@ -1,8 +1,8 @@
-//! What became of RTCP that ends here.
+//! What became of RTCP that ends here, or is translated.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// RTCP of all legs whose RTCP ends at the relay, since it started.
+/// RTCP of all legs whose RTCP ends at the relay or is translated, since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RtcpCounters {
     /// Packets that arrived and were read.
@@ -17,6 +17,8 @@ pub struct RtcpCounters {
     pub feedback: u64,
     /// Reports and requests that the system did not take.
     pub unsent: u64,
+    /// Packets of retagged streams that were translated, to be sent on.
+    pub translated: u64,
 }
 
 /// The same, as they are counted.
@@ -28,6 +30,7 @@ pub(crate) struct Counts {
     pub(super) reports: AtomicU64,
     pub(super) feedback: AtomicU64,
     pub(super) unsent: AtomicU64,
+    pub(super) translated: AtomicU64,
 }
 
 impl Counts {
@@ -46,13 +49,14 @@ impl Counts {
             reports: read(&self.reports),
             feedback: read(&self.feedback),
             unsent: read(&self.unsent),
+            translated: read(&self.translated),
         }
     }
 }
 
 impl RtcpCounters {
     /// Each count with its name.
-    pub const fn named(&self) -> [(&'static str, u64); 6] {
+    pub const fn named(&self) -> [(&'static str, u64); 7] {
         [
             ("rtcp_received", self.received),
             ("rtcp_malformed", self.malformed),
@@ -60,6 +64,7 @@ impl RtcpCounters {
             ("rtcp_reports", self.reports),
             ("rtcp_feedback", self.feedback),
             ("rtcp_unsent", self.unsent),
+            ("rtcp_translated", self.translated),
         ]
     }
 }

@@ -12,6 +12,7 @@ use crate::ledger::Remembered;
 use crate::leg::{LegId, Sharing};
 use crate::quality::Meter;
 
+use super::translated::renames;
 use super::{Activity, Installed, State, record};
 
 impl State {
@@ -41,6 +42,9 @@ impl State {
         }
         for id in &adopted {
             self.join(*id);
+        }
+        if self.renamers > 0 {
+            self.correct(&adopted);
         }
         for slot in (1..self.records.ledger.length()).filter(|slot| !ids.contains_key(slot)) {
             self.counters.settle(slot);
@@ -94,8 +98,9 @@ impl State {
             spec: leg.spec,
         };
         if let Some(place) = self.installed.get_mut(id.slot as usize) {
-            *place = Some(Box::new(installed));
             self.count += 1;
+            self.renamers += usize::from(renames(&installed.spec));
+            *place = Some(Box::new(installed));
         }
     }
 

@@ -16,6 +16,7 @@ use crate::routes::Target;
 use crate::vlan::Tags;
 
 use super::{Installed, State, record, tapped};
+use crate::rtcp::Subjects;
 
 /// A leg that sends: where to, and its next hop now.
 pub(crate) struct Sender {
@@ -90,7 +91,7 @@ impl State {
         let conditions = [
             (leg.spec.limit.is_some(), route::POLICED),
             (self.is_measured(leg), route::MEASURED),
-            (leg.spec.rtcp == RtcpMode::Terminate, route::RTCP_PUNTED),
+            (leg.spec.rtcp == RtcpMode::Terminate || self.subjects(leg).is_some(), route::RTCP_PUNTED),
             (leg.spec.shared == Sharing::Port, route::SHARED),
             (leg.spec.punted, route::PUNTED),
         ];
@@ -127,10 +128,12 @@ impl State {
         }
     }
 
-    /// Whether the kernel half measures what arrives on a leg: because the caller asks, or because another leg is to
-    /// continue its stream.
+    /// Whether the kernel half measures what arrives on a leg: because the caller asks, because another leg is to
+    /// continue its stream, or because RTCP about it is translated, which takes its SSRC.
     pub(super) fn is_measured(&self, leg: &Installed) -> bool {
-        leg.spec.quality || leg.egress.and_then(|egress| self.leg(egress)).is_some_and(continues)
+        leg.spec.quality
+            || leg.egress.and_then(|egress| self.leg(egress)).is_some_and(continues)
+            || self.is_translated(leg)
     }
 
     /// How packets of a leg are retagged from the first on, if they are.
@@ -145,6 +148,11 @@ impl State {
         let Some(leg) = self.leg(id) else { return };
         let exit = self.exit(leg);
         let slot = id.slot;
+        // Workers look at this when the route says so: it is there before, and goes after.
+        let subjects = self.subjects(leg);
+        if let Some(subjects) = subjects {
+            self.records.translator.set(slot, subjects);
+        }
         let word = self.route_word(id);
         let before = Route::from_word(word.load(Ordering::Relaxed));
         let marks = before.flags() & tapped::MARKS;
@@ -172,6 +180,9 @@ impl State {
             .store(u64::from_ne_bytes(destination), Ordering::Relaxed);
         let route = Route::new(exit.route.index(), exit.route.flags() | marks);
         word.store(route.word(), Ordering::Release);
+        if subjects.is_none() {
+            self.records.translator.set(slot, Subjects::default());
+        }
     }
 
     pub(super) fn route_word(&self, id: LegId) -> &AtomicU32 {

@@ -13,6 +13,7 @@ use crate::leg_table::TableError;
 use crate::quality::Meter;
 use crate::statistics::{LegStatistics, Path};
 
+use super::translated::renames;
 use super::{Activity, Installed, State, record};
 
 /// One leg of a plan that passed every check, with the next hop that was acquired for it.
@@ -65,6 +66,7 @@ impl State {
                 spec,
             };
             self.count += 1;
+            self.renamers += usize::from(renames(&installed.spec));
             if let Some(place) = self.installed.get_mut(id.slot as usize) {
                 *place = Some(Box::new(installed));
             }
@@ -79,6 +81,9 @@ impl State {
         }
         for id in &ids {
             self.publish(*id);
+        }
+        for id in &ids {
+            self.correct(&self.concerned_by(*id));
         }
         Ok(ids)
     }
@@ -166,6 +171,7 @@ impl State {
             origin: exit.origin,
             route: exit.route,
         };
+        self.records.translator.set(id.slot, self.subjects(leg).unwrap_or_default());
         if measured {
             self.start_measuring(id);
         }
@@ -223,6 +229,7 @@ impl State {
 
     /// Gives everything back that a leg had but its slot, which the table has by now.
     fn forget_leg(&mut self, id: LegId) {
+        let concerned = self.concerned_by(id);
         self.part(id);
         let Some(leg) = self.leg_mut(id) else { return };
         let ingress = std::mem::take(&mut leg.ingress);
@@ -240,9 +247,12 @@ impl State {
         }
         self.payload_maps.release(payload_map);
         if let Some(place) = self.installed.get_mut(id.slot as usize) {
-            *place = None;
+            if let Some(leg) = place.take() {
+                self.renamers -= usize::from(renames(&leg.spec));
+            }
             self.count -= 1;
         }
+        self.correct(&concerned);
     }
 }
 

@@ -11,6 +11,7 @@ mod source;
 mod statistics;
 mod switch;
 mod tapped;
+mod translated;
 
 use std::mem::offset_of;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use crate::leg_table::{LegTable, Place};
 use crate::next_hops::NextHops;
 use crate::payload_maps::PayloadMaps;
 use crate::quality::Meter;
+use crate::rtcp::Translator;
 use crate::statistics::Path;
 
 pub(crate) use egress::Sender;
@@ -91,6 +93,8 @@ pub(crate) struct LegRecords {
     pub(crate) quality: SharedArray<Quality>,
     /// What a successor must know.
     pub(crate) ledger: SharedArray<Ledger>,
+    /// What workers know of RTCP that is translated.
+    pub(crate) translator: Translator,
 }
 
 impl LegRecords {
@@ -114,6 +118,8 @@ pub(crate) struct State {
     /// By slot.
     installed: Vec<Option<Box<Installed>>>,
     count: usize,
+    /// Legs by which streams leave under another name.
+    renamers: usize,
     capacity: u32,
 }
 
@@ -135,6 +141,7 @@ impl State {
             shared_ports: SharedPorts::default(),
             installed: std::iter::repeat_with(|| None).take(slots as usize).collect(),
             count: 0,
+            renamers: 0,
             capacity: slots.saturating_sub(1),
         }
     }

@@ -54,7 +54,7 @@ impl State {
     }
 
     /// The leg of another port of the same address.
-    fn neighbour(&self, leg: &Installed, port: u16) -> Option<LegId> {
+    pub(super) fn neighbour(&self, leg: &Installed, port: u16) -> Option<LegId> {
         let place = record::place(&LegSpec::new(SocketAddr::new(leg.spec.local.ip(), port)), 0);
         let slot = self.table.find(&place)?;
         self.installed.get(slot as usize)?.as_deref().map(|leg| leg.id)

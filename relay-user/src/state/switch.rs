@@ -95,6 +95,7 @@ impl State {
             self.cut(*feeder, false);
         }
         if self.leg(ingress).is_some_and(|leg| leg.egress == Some(egress)) {
+            self.correct_around(before, egress);
             return Ok(false);
         }
         let current = self.target(egress);
@@ -132,6 +133,7 @@ impl State {
         self.store_exit(ingress);
         self.remember(ingress);
         self.remember(egress);
+        self.correct_around(before, egress);
         Ok(taken)
     }
 

@@ -9,7 +9,7 @@ use super::{Legs, Workers};
 use crate::error::{InstallError, StartError};
 use crate::leg::{LegId, LegSpec};
 use crate::plane::UserPlane;
-use crate::rtcp::{Inbox, Transmit};
+use crate::rtcp::{Intake, Transmit};
 use crate::shared::Shared;
 use crate::sockets::OpenFiles;
 use crate::state::Prepared;
@@ -28,7 +28,12 @@ impl Sockets {
     ///
     /// # Errors
     /// There cannot be a socket for each of `legs` legs, no more files can be opened, or no more threads started.
-    pub(crate) fn start(legs: u32, workers: u32, plane: UserPlane, rtcp: &Inbox) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        legs: u32,
+        workers: u32,
+        plane: UserPlane,
+        rtcp: &Intake,
+    ) -> Result<Self, StartError> {
         OpenFiles::reserve(legs)?;
         let decider = |stretch| Legs::new(UserPlane { stretch, ..plane.clone() }, rtcp.clone());
         let workers = Workers::start((0..workers).map(decider).collect()).map_err(StartError::Workers)?;
@@ -70,7 +75,10 @@ impl Shared {
     /// # Errors
     /// See [`InstallError`]; nothing is installed, and no socket opened, then.
     pub(crate) fn install(&self, prepared: Vec<Prepared>) -> Result<Vec<LegId>, InstallError> {
-        let Some(sockets) = &self.sockets else { return self.state().install(prepared, Instant::now()) };
+        let Some(sockets) = &self.sockets else {
+            self.check_user_space(&prepared)?;
+            return self.state().install(prepared, Instant::now());
+        };
         for leg in &prepared {
             check(&leg.spec)?;
         }
@@ -83,6 +91,16 @@ impl Shared {
             sockets.close_unused(&mut workers, &locals);
         }
         installed
+    }
+
+    /// Refuses RTCP that would have to be translated where there is no way through user space.
+    fn check_user_space(&self, prepared: &[Prepared]) -> Result<(), InstallError> {
+        let problem = self.punts().and_then(|punts| punts.problem());
+        let Some(problem) = problem.filter(|_| self.kernel_path().is_none()) else { return Ok(()) };
+        match self.state().translated_leg(prepared.iter().map(|leg| &leg.spec)) {
+            Some(local) => Err(InstallError::NoUserSpace { local, problem }),
+            None => Ok(()),
+        }
     }
 
     /// Removes legs, and then their sockets.

@@ -16,19 +16,19 @@ use super::datagram::SocketDatagram;
 use super::relay::{Arrival, Decider, Egress, Outcome};
 use crate::leg::LegId;
 use crate::plane::UserPlane;
-use crate::rtcp::Inbox;
+use crate::rtcp::Intake;
 use crate::sockets::Sent;
 
 /// The decider of one worker.
 pub(crate) struct Legs {
     plane: UserPlane,
-    /// Where RTCP goes that ends here.
-    rtcp: Inbox,
+    /// Where RTCP goes that ends here, or is translated.
+    rtcp: Intake,
 }
 
 impl Legs {
     /// Decides by these records.
-    pub(crate) fn new(plane: UserPlane, rtcp: Inbox) -> Self {
+    pub(crate) fn new(plane: UserPlane, rtcp: Intake) -> Self {
         Self { plane, rtcp }
     }
 
@@ -38,7 +38,7 @@ impl Legs {
         let mut datagram = SocketDatagram::<V6>::new(source, local, traffic_class, hops, payload.len());
         let packet = Packet::new(&mut *payload);
         let (leg, reason) = match decide::find(&self.plane, &datagram, &packet, 0) {
-            Ok(found) => match self.relay(&packet, &mut datagram, &found) {
+            Ok(found) => match self.relay(payload, &mut datagram, &found) {
                 Ok(egress) => return Outcome::Send(egress),
                 Err(reason) => (found.index, reason),
             },
@@ -49,10 +49,6 @@ impl Legs {
                 (port, Drop::UnknownSsrc)
             }
         };
-        if reason == Drop::RtcpEnded {
-            let generation = self.plane.generation(leg).unwrap_or_default();
-            self.rtcp.put(LegId { slot: leg, generation }, payload);
-        }
         self.plane.count_dropped(leg, reason, 1, bytes as u64);
         Outcome::Gone
     }
@@ -60,11 +56,12 @@ impl Legs {
     /// Admits a packet of this leg, and says where it goes.
     fn relay<const V6: bool>(
         &self,
-        packet: &Packet<'_>,
+        payload: &mut [u8],
         datagram: &mut SocketDatagram<V6>,
         found: &Found,
     ) -> Result<Egress, Drop> {
         let plane = &self.plane;
+        let packet = &Packet::new(&mut *payload);
         datagram.check(packet.length())?;
         if !decide::is_admitted(plane, datagram, found) {
             decide::learn(plane, datagram, packet, 0, found)?;
@@ -74,8 +71,11 @@ impl Legs {
             decide::police(plane, found.index, datagram.ip_length())?;
         }
         if route.has(route::RTCP_PUNTED) && matches!(Media::at(packet, 0), Some(Media::Rtcp { .. })) {
-            return Err(Drop::RtcpEnded);
+            let generation = plane.generation(found.index).unwrap_or_default();
+            // The kernel sums anew.
+            self.rtcp.take(LegId { slot: found.index, generation }, payload)?;
         }
+        let packet = &Packet::new(payload);
         if route.has(route::MEASURED) {
             decide::measure(plane, found.index, packet, 0);
         }

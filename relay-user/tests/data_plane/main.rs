@@ -12,6 +12,7 @@ mod measured;
 mod orphans;
 mod punted;
 mod refusals;
+mod relayed_rtcp;
 mod reports;
 mod retag;
 mod shared_port;

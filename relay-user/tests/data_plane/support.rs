@@ -73,6 +73,37 @@ impl Bench {
         )
     }
 
+    /// A relay that gets no AF_XDP sockets, because it may lock no memory.
+    pub(crate) fn without_af_xdp(mode: ModeChoice) -> Self {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: writes and reads the structure, which outlives the calls.
+        let result = unsafe {
+            libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit);
+            limit.rlim_cur = 0;
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit)
+        };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        let bench = Self::lacking(mode, CAP_IPC_LOCK);
+        let problem = bench.relay.punt_path().unwrap().problem;
+        assert!(problem.is_some(), "there are AF_XDP sockets");
+        bench
+    }
+
+    /// A relay that gets neither AF_XDP sockets nor a kernel path.
+    pub(crate) fn without_user_space(mode: ModeChoice) -> Self {
+        Self::lacking(mode, CAP_NET_RAW)
+    }
+
+    /// A relay that is started without a capability.
+    fn lacking(mode: ModeChoice, capability: u32) -> Self {
+        let runtime = move || {
+            // Of this thread alone, which starts the relay and ends.
+            give_up(capability);
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+        };
+        Self::on(runtime, mode, 64)
+    }
+
     fn on(runtime: impl FnOnce() -> std::io::Result<Runtime> + Send, mode: ModeChoice, legs: u32) -> Self {
         let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
         let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
@@ -126,6 +157,26 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Numbers of capabilities (linux/capability.h).
+const CAP_NET_RAW: u32 = 13;
+const CAP_IPC_LOCK: u32 = 14;
+
+/// Takes a capability from the calling thread.
+fn give_up(capability: u32) {
+    /// `_LINUX_CAPABILITY_VERSION_3`: two words of each set.
+    const VERSION: u32 = 0x2008_0522;
+    let mut header = [VERSION, 0];
+    // Effective, permitted, inheritable; for the lower 32 capabilities, and for those above.
+    let mut sets = [0_u32; 6];
+    // SAFETY: the kernel writes and reads these arrays, which outlive the calls.
+    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    sets[0] &= !(1 << capability);
+    // SAFETY: as above.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 pub(crate) fn socket(namespace: &testbed::Namespace, address: SocketAddr) -> UdpSocket {

@@ -8,3 +8,4 @@ mod migration;
 mod refusals;
 mod scale;
 mod support;
+mod translation;
