@@ -24,6 +24,11 @@ use crate::{event, retag};
 /// Each pointer that is returned must be aligned, and valid for reads and writes for as long as the implementor lives.
 /// Others may write to the records at any time; each of their aligned words changes as a whole.
 pub unsafe trait Plane {
+    /// Where the leg of this key, one of an IPv4 address and port, probably lies; 0 for no idea.
+    #[inline(always)]
+    fn guess(&self, _: LegKey) -> u32 {
+        0
+    }
     /// Index of the first leg in the bucket of a key, 0 for none.
     fn bucket(&self, key: LegKey) -> Option<u32>;
     /// A record of `LEGS`.
@@ -156,12 +161,27 @@ pub fn find<'a, P: Plane, D: Datagram<'a>>(
     packet: &Packet<'_>,
     payload: usize,
 ) -> Result<Found, Stray> {
-    let found = look_up(plane, datagram.leg_key(), D::V6, |addresses| datagram.is_for(&addresses.local))
+    let key = datagram.leg_key();
+    let guessed = if D::V6 { None } else { guess(plane, key) };
+    let found = guessed
+        .or_else(|| look_up(plane, key, D::V6, |addresses| datagram.is_for(&addresses.local)))
         .ok_or(Stray::NoLeg)?;
     if found.route().has(route::SHARED) {
         return find_shared(plane, datagram, packet, payload, &found).ok_or(Stray::Unknown(found.index));
     }
     Ok(found)
+}
+
+/// The leg of an IPv4 address and port, if it lies where the plane supposes: its own counters and it can then be fetched from
+/// memory at the same time, and its bucket not at all.
+#[inline(always)]
+pub fn guess<P: Plane>(plane: &P, key: LegKey) -> Option<Found> {
+    let index = plane.guess(key);
+    if index == 0 {
+        return None;
+    }
+    let found = Found { index, leg: plane.leg(index)? };
+    if found.key() == key { Some(found) } else { None }
 }
 
 /// The leg, or the shared port, at one of our addresses: `address` is that of IPv6, which `key` holds folded.

@@ -2,7 +2,7 @@
 //! whether it understands them, and which field is where if it does not.
 
 use crate::ledger::{Endpoint, Ledger, NeighbourRecord};
-use crate::leg::{Addresses6, Admission, Destination, Leg, LegDrops, Traffic};
+use crate::leg::{Addresses6, Admission, Destination, Leg, LegDrops, LegHint, Traffic};
 use crate::next_hop::NextHop;
 use crate::police::Police;
 use crate::quality::Quality;
@@ -63,6 +63,7 @@ records! {
     Endpoint { address, port, known }
     Destination { address, ports }
     Leg { key, source, destination, origin, route }
+    LegHint { address, base }
     Addresses6 { local, source, destination, origin }
     Retag {
         offsets, ssrc, base_timestamp, base_time, clock, base_sequence, payload_map, flags, dscp, reserved,
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     /// The records of each layout that was released, and of the one to come, which is the last.
-    const KNOWN: &[(u32, u64)] = &[(1, 0xdaf7_683c_c4bb_b833)];
+    const KNOWN: &[(u32, u64)] = &[(1, 0xe08c_89d1_6142_7013)];
 
     #[test]
     fn a_record_that_changed_has_a_new_layout_number() {

@@ -4,7 +4,7 @@ use crate::address::Ipv6;
 use crate::device::{DeviceKey, DeviceOffsets, SlotKey};
 use crate::event::Event;
 use crate::ledger::{Ledger, NeighbourRecord};
-use crate::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
+use crate::leg::{Addresses6, Admission, Leg, LegDrops, LegHint, Traffic};
 use crate::next_hop::NextHop;
 use crate::police::Police;
 use crate::quality::Quality;
@@ -14,6 +14,8 @@ use crate::user_traffic::UserTraffic;
 
 // SAFETY: each is a C structure of integers without padding bytes or pointers; every bit pattern is a value of it.
 unsafe impl aya::Pod for Leg {}
+// SAFETY: as above.
+unsafe impl aya::Pod for LegHint {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Admission {}
 // SAFETY: as above.

@@ -5,6 +5,7 @@
 #![feature(core_intrinsics, asm_experimental_arch)]
 
 mod count;
+mod express;
 mod forward;
 mod learn;
 mod maps;
@@ -41,6 +42,9 @@ pub(crate) enum Verdict {
 /// Forwards media of installed legs; everything else goes to the kernel untouched.
 #[xdp(frags)]
 pub fn relay(ctx: XdpContext) -> u32 {
+    if let Some(action) = express::forward(&forward::packet(&ctx)) {
+        return action;
+    }
     match forward::handle(&ctx) {
         Verdict::Forward(action) => action,
         Verdict::Pass(reason) => {

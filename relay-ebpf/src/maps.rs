@@ -8,7 +8,7 @@ use aya_ebpf::{
 use relay_common::address::Ipv6;
 use relay_common::device::{DeviceKey, SlotKey};
 use relay_common::kernel_path;
-use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
+use relay_common::leg::{Addresses6, Admission, HINTS, Leg, LegDrops, LegHint, Traffic};
 use relay_common::limits;
 use relay_common::next_hop::NextHop;
 use relay_common::police::Police;
@@ -23,6 +23,10 @@ use relay_common::verdict::PASSES;
 #[map]
 pub(crate) static LEG_BUCKETS: Array<[u32; limits::BUCKETS_PER_RECORD as usize]> =
     Array::with_max_entries(limits::LEG_BUCKETS / limits::BUCKETS_PER_RECORD, BPF_F_MMAPABLE);
+
+/// Where legs probably lie, by [`LegHint::place`].
+#[map]
+pub(crate) static LEG_HINTS: Array<LegHint> = Array::with_max_entries(HINTS, BPF_F_MMAPABLE);
 
 /// The legs; index 0 is never used.
 #[map]

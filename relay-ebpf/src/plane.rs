@@ -5,7 +5,7 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use relay_common::address::Ipv6;
 use relay_common::decide::{Plane, Subject};
-use relay_common::leg::{Addresses6, Admission, Leg, LegKey, traffic_index};
+use relay_common::leg::{Addresses6, Admission, Leg, LegHint, LegKey, traffic_index};
 use relay_common::limits::BUCKETS_PER_RECORD;
 use relay_common::next_hop::NextHop;
 use relay_common::police::Police;
@@ -26,6 +26,11 @@ pub(crate) fn cpu() -> u32 {
 
 // SAFETY: what a map lookup returns is aligned, and valid while the program runs; `Maps` lives no longer.
 unsafe impl Plane for Maps {
+    #[inline(always)]
+    fn guess(&self, key: LegKey) -> u32 {
+        maps::LEG_HINTS.get(LegHint::place(key.address())).map_or(0, |hint| hint.guess(key))
+    }
+
     #[inline(always)]
     fn bucket(&self, key: LegKey) -> Option<u32> {
         let bucket = key.bucket(maps::bucket_mask());

@@ -1,15 +1,16 @@
 //! The one writer of the kernel's leg table: slots, bucket chains, and the order of stores that lets the program read
 //! at any moment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use relay_common::address::Ipv6;
 use relay_common::leg::{Admission, Leg, LegKey};
 use relay_common::limits::{BUCKETS_PER_RECORD, LEGS_PER_BUCKET};
 
+use crate::hints::Hints;
 use crate::kernel::{BucketRecord, SharedArray};
 use crate::slots::{Home, Slots};
 
@@ -39,6 +40,8 @@ pub(crate) struct LegTable {
     buckets: SharedArray<BucketRecord>,
     legs: SharedArray<Leg>,
     admissions: SharedArray<Admission>,
+    /// Where the program looks first; none where no program looks.
+    hints: Option<Hints>,
     places: HashMap<Place, u32>,
     slots: Slots,
     /// How many legs each bucket has, reserved or published.
@@ -53,10 +56,11 @@ impl LegTable {
         buckets: SharedArray<BucketRecord>,
         legs: SharedArray<Leg>,
         admissions: SharedArray<Admission>,
+        hints: Option<Hints>,
     ) -> Self {
         let slots = Slots::new(legs.length());
         let lengths = vec![0; (buckets.length() * BUCKETS_PER_RECORD) as usize];
-        Self { buckets, legs, admissions, places: HashMap::new(), slots, lengths, highest: 0 }
+        Self { buckets, legs, admissions, hints, places: HashMap::new(), slots, lengths, highest: 0 }
     }
 
     /// The slot of the leg that a place belongs to, if there is one.
@@ -88,7 +92,11 @@ impl LegTable {
         if self.lengths.get(bucket).is_none_or(|length| u32::from(*length) >= LEGS_PER_BUCKET) {
             return Err(TableError::BucketFull);
         }
-        let slot = self.slots.take(place.home, now).ok_or(TableError::Full)?;
+        let hinted = self.hints.as_ref().and_then(|hints| hints.slot(place.key));
+        let slot = match hinted.filter(|slot| self.slots.take_this(*slot, place.home, now)) {
+            Some(slot) => slot,
+            None => self.slots.take(place.home, now).ok_or(TableError::Full)?,
+        };
         self.lengths[bucket] += 1;
         self.places.insert(place, slot);
         self.highest = self.highest.max(slot);
@@ -107,7 +115,7 @@ impl LegTable {
 
     /// Takes over what a predecessor published in these maps: the slots that the program finds, and of which `place`
     /// says what should be found there. What makes no sense is taken out of its chain.
-    pub(crate) fn adopt(&mut self, place: impl Fn(u32) -> Option<Place>) -> Vec<u32> {
+    pub(crate) fn adopt(&mut self, now: Instant, place: impl Fn(u32) -> Option<Place>) -> Vec<u32> {
         let mut adopted = Vec::new();
         let (buckets, legs, admissions) = (self.buckets.clone(), self.legs.clone(), self.admissions.clone());
         let mask = self.mask();
@@ -128,7 +136,7 @@ impl LegTable {
                 let place = place(slot).filter(|place| {
                     key == place.key && key.bucket(mask) == bucket && !self.places.contains_key(place)
                 });
-                match place.filter(|place| self.slots.adopt(slot, place.home)) {
+                match place.filter(|place| self.slots.take_this(slot, place.home, now)) {
                     Some(place) => {
                         self.places.insert(place, slot);
                         self.lengths[bucket as usize] += 1;
@@ -140,6 +148,11 @@ impl LegTable {
                 }
             }
         }
+        // A predecessor that was killed between two stores may have left a leg that is found only where it is hinted at.
+        let kept: HashSet<u32> = adopted.iter().copied().collect();
+        for slot in (1..self.legs.length()).filter(|slot| !kept.contains(slot)) {
+            self.key(slot).store(0, Ordering::Release);
+        }
         adopted
     }
 
@@ -147,10 +160,11 @@ impl LegTable {
     pub(crate) fn publish(&mut self, slot: u32, leg: Leg, admission: Admission) {
         let bucket = self.bucket(leg.key);
         let generation = self.next_generation(slot);
-        self.legs.write(slot, leg);
+        self.legs.write(slot, Leg { key: LegKey::default(), ..leg });
         self.admissions
             .write(slot, Admission { next: bucket.load(Ordering::Relaxed), generation, ..admission });
-        // Release: a program that sees the new head sees the whole record behind it.
+        // Release: a program that sees the key, or the new head, sees the whole record behind it.
+        self.key(slot).store(leg.key.word(), Ordering::Release);
         bucket.store(slot, Ordering::Release);
     }
 
@@ -159,6 +173,8 @@ impl LegTable {
         let Some(slot) = self.places.remove(place) else {
             return;
         };
+        // A program that looks here first finds nothing from now on.
+        self.key(slot).store(0, Ordering::Release);
         let next = self.admissions.read(slot).next;
         let mut link = self.bucket(place.key);
         loop {
@@ -189,6 +205,11 @@ impl LegTable {
         &self.admissions
     }
 
+    /// The word that makes a leg that of its packets.
+    fn key(&self, slot: u32) -> &AtomicU64 {
+        self.legs.word64(slot, offset_of!(Leg, key))
+    }
+
     /// Number of buckets less one.
     fn mask(&self) -> u32 {
         self.buckets.length() * BUCKETS_PER_RECORD - 1
@@ -212,15 +233,21 @@ mod tests {
     use super::*;
     use crate::slots::REST;
     use relay_common::byte_order::{Be16, Be32};
+    use relay_common::leg::{HINTS, LegHint};
     use relay_common::limits::LEG_BUCKETS;
 
     const ADDRESS: Be32 = Be32::new(0x0a00_0001);
 
     fn table(legs: u32) -> LegTable {
+        table_with(legs, None)
+    }
+
+    fn table_with(legs: u32, hints: Option<Hints>) -> LegTable {
         LegTable::new(
             SharedArray::in_memory(LEG_BUCKETS / BUCKETS_PER_RECORD),
             SharedArray::in_memory(legs + 1),
             SharedArray::in_memory(legs + 1),
+            hints,
         )
     }
 
@@ -285,9 +312,9 @@ mod tests {
 
     /// A table over the memory of another, as the next process has it. `used` are the slots that were written down.
     fn successor(table: LegTable, used: &[(u32, Place)]) -> (LegTable, Vec<u32>) {
-        let mut successor = LegTable::new(table.buckets, table.legs, table.admissions);
+        let mut successor = LegTable::new(table.buckets, table.legs, table.admissions, table.hints);
         let place = |slot| used.iter().find(|(used, _)| *used == slot).map(|(_, place)| *place);
-        let mut adopted = successor.adopt(place);
+        let mut adopted = successor.adopt(Instant::now(), place);
         adopted.sort_unstable();
         (successor, adopted)
     }
@@ -349,6 +376,51 @@ mod tests {
         table.remove(&neighbour(4000, 1), now);
         // A program that stood on the record when it was unlinked reads on.
         assert_eq!(table.admissions.read(middle).next, last);
+    }
+
+    /// A table whose legs lie as their ports do, from 4000 on, and what the program finds at first sight.
+    fn hinted(legs: u32) -> (LegTable, impl Fn(&LegTable, Place) -> Option<u32>) {
+        let records = SharedArray::in_memory(HINTS);
+        let hints = Hints::new(records.clone(), &[4000..=4999], legs + 1);
+        let guess = move |table: &LegTable, place: Place| {
+            let slot = records.read(LegHint::place(place.key.address())).guess(place.key);
+            (slot != 0 && slot <= legs && table.legs.read(slot).key == place.key).then_some(slot)
+        };
+        (table_with(legs, Some(hints)), guess)
+    }
+
+    #[test]
+    fn a_leg_lies_where_the_program_looks_first() {
+        let ((mut table, guess), now) = (hinted(8), Instant::now());
+        let slot = table.reserve(key(4002), now).unwrap();
+        assert_eq!((slot, guess(&table, key(4002))), (3, None), "reserved is not published");
+        table.publish(slot, Leg { key: key(4002).key, ..Leg::default() }, Admission::default());
+        assert_eq!((guess(&table, key(4002)), table.seen(key(4002))), (Some(3), Some(3)));
+        table.remove(&key(4002), now);
+        assert_eq!(guess(&table, key(4002)), None);
+    }
+
+    #[test]
+    fn a_leg_without_its_own_slot_is_found_all_the_same() {
+        let ((mut table, guess), now) = (hinted(8), Instant::now());
+        table.add(key(4002), now);
+        table.remove(&key(4002), now);
+        let places = [key(4002), key(4900)];
+        let slots = places.map(|place| table.add(place, now));
+        assert!(!slots.contains(&3), "it rests: {slots:?}");
+        assert_eq!(places.map(|place| guess(&table, place)), [None; 2]);
+        assert_eq!(places.map(|place| table.seen(place)), slots.map(Some));
+    }
+
+    #[test]
+    fn what_is_not_adopted_is_not_found_at_first_sight() {
+        let ((mut table, guess), now) = (hinted(8), Instant::now());
+        let slots = [key(4000), key(4002)].map(|place| table.add(place, now));
+        // Killed after the key was written, and before the bucket was.
+        table.bucket(key(4002).key).store(0, Ordering::Relaxed);
+        let (successor, adopted) = successor(table, &[(slots[0], key(4000)), (slots[1], key(4002))]);
+        assert_eq!(adopted, [slots[0]]);
+        assert_eq!([4000, 4002].map(|port| guess(&successor, key(port))), [Some(slots[0]), None]);
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod error;
 mod event;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hints;
 mod interfaces;
 mod kernel;
 mod ledger;

@@ -23,6 +23,7 @@ use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
 use crate::error::{RouteError, StartError};
 use crate::event::Event;
+use crate::hints::Hints;
 use crate::interfaces::{self, Devices, Interfaces};
 use crate::kernel::{Capacity, Kernel};
 use crate::leg::{LegId, LegSpec};
@@ -188,7 +189,8 @@ impl Relay {
             Translator::new(retags, quality, kernel.admissions.clone()).map_err(StartError::Memory)?;
         let rtcp_intake = Intake::new(rtcp_inbox, translator.clone());
         let (worker_events, from_workers) = mpsc::channel(EVENTS);
-        let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions);
+        let hints = Hints::new(kernel.hints, &options.ports, kernel.legs.length());
+        let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions, Some(hints));
         let counters = Counters::new(kernel.traffic, kernel.user_traffic, kernel.drops, table.slots(), cpus);
         let records = LegRecords {
             addresses6: kernel.addresses6,
@@ -297,7 +299,7 @@ impl Relay {
             Translator::new(retags, quality, records.admissions.clone()).map_err(StartError::Memory)?;
         let rtcp_intake = Intake::new(rtcp_inbox, translator.clone());
         let sockets = Sockets::start(options.legs, workers, plane, &rtcp_intake)?;
-        let table = LegTable::new(records.buckets, records.legs, records.admissions);
+        let table = LegTable::new(records.buckets, records.legs, records.admissions, None);
         let counters = Counters::new(traffic, records.user_traffic, records.drops, table.slots(), workers);
         let leg_records = LegRecords {
             addresses6: records.addresses6,

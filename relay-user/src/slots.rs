@@ -72,8 +72,9 @@ impl Slots {
         Some(number * SLAB + bit)
     }
 
-    /// Takes one slot that is known to be used already: by a leg that was there before this process.
-    pub(crate) fn adopt(&mut self, slot: u32, home: Home) -> bool {
+    /// Takes this slot, if it is free.
+    pub(crate) fn take_this(&mut self, slot: u32, home: Home, now: Instant) -> bool {
+        self.wake(now);
         let (number, bit) = (slot / SLAB, 1_u64 << (slot % SLAB));
         let Some(slab) = self.slabs.get_mut(number as usize).filter(|slab| slab.free & bit != 0) else {
             return false;
@@ -201,9 +202,10 @@ mod tests {
     }
 
     #[test]
-    fn an_adopted_slot_is_taken() {
+    fn a_slot_that_was_asked_for_is_taken() {
         let (mut slots, now) = (Slots::new(130), Instant::now());
-        assert!(slots.adopt(70, 7) && !slots.adopt(70, 7) && !slots.adopt(0, 7) && !slots.adopt(130, 7));
+        assert!(slots.take_this(70, 7, now));
+        assert_eq!([70, 0, 130].map(|slot| slots.take_this(slot, 7, now)), [false; 3]);
         assert_eq!(slots.take(7, now), Some(64), "beside the adopted one");
         assert!((0..127).all(|_| slots.take(8, now).is_some_and(|slot| slot != 70)));
         assert_eq!(slots.take(8, now), None);
@@ -211,12 +213,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_given_out_twice_or_lost(size in 2_u32..300, steps in prop::collection::vec((any::<bool>(), 0_u128..5, any::<prop::sample::Index>()), 0..600)) {
+        fn nothing_is_given_out_twice_or_lost(size in 2_u32..300, steps in prop::collection::vec((0..3, 0_u128..5, any::<prop::sample::Index>()), 0..600)) {
             let (mut slots, mut now) = (Slots::new(size), Instant::now());
             let mut used: Vec<u32> = Vec::new();
-            for (take, home, which) in steps {
+            for (step, home, which) in steps {
                 now += REST;
-                if take {
+                if step == 0 {
+                    let slot = u32::try_from(which.index(size as usize)).unwrap();
+                    let taken = slots.take_this(slot, home, now);
+                    prop_assert_eq!(taken, slot != 0 && !used.contains(&slot));
+                    used.extend(taken.then_some(slot));
+                } else if step == 1 {
                     match slots.take(home, now) {
                         Some(slot) => {
                             prop_assert!((1..size).contains(&slot) && !used.contains(&slot));

@@ -54,6 +54,13 @@ impl<'a> Ethernet<'a> {
         Ok((Self { header }, payload, offset))
     }
 
+    /// The header of a frame without tags that carries this EtherType; `None` for every other frame.
+    #[inline(always)]
+    pub fn untagged(packet: &Packet<'a>, ethertype: Be16) -> Option<Self> {
+        let header = packet.view::<ETHERNET>(0)?;
+        if header.be16::<12>() == ethertype { Some(Self { header }) } else { None }
+    }
+
     /// Replaces destination and source MAC address, given as they lie in the header.
     #[inline(always)]
     pub fn set_macs(&mut self, macs: &[Be32; 3]) {

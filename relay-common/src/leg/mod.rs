@@ -8,6 +8,7 @@
     reason = "words are packed and unpacked on purpose, field by field"
 )]
 
+mod hint;
 mod key;
 mod source;
 
@@ -16,6 +17,7 @@ pub mod route;
 use crate::address::Ipv6;
 use crate::byte_order::{Be16, Be32};
 
+pub use hint::{HINTS, LegHint};
 pub use key::{KeyKind, LegKey};
 pub use route::Route;
 pub use source::Source;

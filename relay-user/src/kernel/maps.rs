@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aya::maps::MapData;
 use relay_common::ledger::{Ledger, NeighbourRecord};
-use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
+use relay_common::leg::{Addresses6, Admission, HINTS, Leg, LegDrops, LegHint, Traffic};
 use relay_common::limits::{self, BUCKETS_PER_RECORD, leg_buckets};
 use relay_common::next_hop::NextHop;
 use relay_common::police::Police;
@@ -104,6 +104,7 @@ const REASONS: u32 = PASSES as u32;
 /// fills it before its program runs.
 pub(crate) const KEPT: &[Kept] = &[
     array::<BucketRecord>("LEG_BUCKETS", Length::Buckets),
+    array::<LegHint>("LEG_HINTS", Length::Fixed(HINTS)),
     array::<Leg>("LEGS", Length::Slots),
     array::<Admission>("ADMISSIONS", Length::Slots),
     array::<Addresses6>("ADDRESSES6", Length::Slots),

@@ -18,7 +18,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use relay_common::address::Ipv6;
 use relay_common::device::DeviceOffsets;
 use relay_common::ledger::{Ledger, NeighbourRecord};
-use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
+use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, LegHint, Traffic};
 use relay_common::limits::BUCKETS_PER_RECORD;
 use relay_common::next_hop::NextHop;
 use relay_common::police::Police;
@@ -112,6 +112,7 @@ pub(crate) type BucketRecord = [u32; BUCKETS_PER_RECORD as usize];
 pub(crate) struct Kernel {
     pub(crate) program: Program,
     pub(crate) buckets: SharedArray<BucketRecord>,
+    pub(crate) hints: SharedArray<LegHint>,
     pub(crate) legs: SharedArray<Leg>,
     pub(crate) admissions: SharedArray<Admission>,
     pub(crate) addresses6: SharedArray<Addresses6>,
@@ -201,6 +202,7 @@ impl Kernel {
         }
         Ok(Self {
             buckets: bucket_records,
+            hints: shared(&mut ebpf, "LEG_HINTS")?,
             legs: shared(&mut ebpf, "LEGS")?,
             next_hops: shared(&mut ebpf, "NEXT_HOPS")?,
             admissions: shared(&mut ebpf, "ADMISSIONS")?,

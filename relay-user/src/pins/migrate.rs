@@ -14,7 +14,8 @@ use super::header::{Header, Phase};
 use crate::kernel::{Capacity, RawArray, bpf};
 
 /// Maps whose records are copied field by field, and the name of their records.
-const RECORDS: [(&str, &str); 10] = [
+const RECORDS: [(&str, &str); 11] = [
+    ("LEG_HINTS", "LegHint"),
     ("LEGS", "Leg"),
     ("ADMISSIONS", "Admission"),
     ("ADDRESSES6", "Addresses6"),

@@ -21,7 +21,7 @@ impl State {
     pub(crate) fn adopt(&mut self, now: Instant) -> Vec<LegId> {
         let mut remembered = self.recall();
         let place = |slot| remembered.get(&slot).map(|leg| record::place(&leg.spec, leg.group));
-        let found = self.table.adopt(place);
+        let found = self.table.adopt(now, place);
         let mut users = HashMap::new();
         for hop in found.iter().filter_map(|slot| remembered.get(slot)?.hop) {
             *users.entry(hop).or_insert(0) += 1;
