@@ -132,7 +132,7 @@ impl Stand {
 }
 
 /// The very program that a device runs.
-fn attached_program(namespace: &Namespace, device: &str) -> Result<ProgramFd> {
+pub(crate) fn attached_program(namespace: &Namespace, device: &str) -> Result<ProgramFd> {
     let output = namespace.command("ip").args(["-json", "link", "show", "dev", device]).output()?;
     let links: serde_json::Value =
         serde_json::from_slice(&output.stdout).context("reading what `ip` says")?;

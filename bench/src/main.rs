@@ -19,9 +19,11 @@ mod packet;
 mod part;
 mod plain_relay;
 mod programs;
+mod punts;
 #[expect(unreachable_pub, reason = "the kernel half's own file")]
 #[path = "../ebpf/src/records.rs"]
 mod records;
+mod replay;
 mod report;
 mod restarts;
 mod sample;

@@ -14,6 +14,8 @@ use crate::figure::Figure;
 use crate::forwarding::{self, Forwarding};
 use crate::latency::{self, Latency};
 use crate::options;
+use crate::punts;
+use crate::replay;
 use crate::restarts;
 use crate::treatment::Treatment;
 use crate::user;
@@ -23,6 +25,8 @@ use crate::user;
 pub(crate) enum Part {
     /// Cost of the program for one packet.
     Cost,
+    /// Cost of the program for the frames of the fixtures.
+    Fixtures,
     /// Rates of the relay and of a bare redirect.
     Forwarding,
     /// What the options of a leg cost.
@@ -39,6 +43,8 @@ pub(crate) enum Part {
     Restarts,
     /// Packets that sockets relay, over those of a plain relay.
     User,
+    /// Packets that AF_XDP workers send on, over those of a bare redirect.
+    Punts,
     /// Calls a second over SIP.
     Calls,
 }
@@ -48,6 +54,8 @@ pub(crate) enum Part {
 pub(crate) struct Effort {
     /// Comparisons of program costs.
     cost: usize,
+    /// How often the frames of the fixtures are timed.
+    fixtures: usize,
     /// Comparisons of rates, at the usual packet size.
     forwarding: usize,
     /// Comparisons of rates, at other sizes; 0 leaves these out.
@@ -64,6 +72,8 @@ pub(crate) struct Effort {
     restarts: usize,
     /// Comparisons of the backend without XDP and a plain relay.
     user: usize,
+    /// Comparisons of an AF_XDP worker and a bare redirect.
+    punts: usize,
     /// How long calls are made at each rate.
     calls: Duration,
 }
@@ -72,6 +82,7 @@ impl Effort {
     /// For continuous integration.
     pub(crate) const QUICK: Self = Self {
         cost: 40,
+        fixtures: 3,
         forwarding: 13,
         other_sizes: 0,
         options: 9,
@@ -80,11 +91,13 @@ impl Effort {
         effect: 300,
         restarts: 3,
         user: 7,
+        punts: 7,
         calls: Duration::from_secs(3),
     };
     /// For figures that are published.
     pub(crate) const FULL: Self = Self {
         cost: 400,
+        fixtures: 31,
         forwarding: 41,
         other_sizes: 15,
         options: 41,
@@ -93,6 +106,7 @@ impl Effort {
         effect: 1000,
         restarts: 10,
         user: 41,
+        punts: 41,
         calls: Duration::from_secs(10),
     };
 
@@ -100,6 +114,7 @@ impl Effort {
     pub(crate) fn twice(self) -> Self {
         Self {
             cost: 2 * self.cost,
+            fixtures: 2 * self.fixtures,
             forwarding: 2 * self.forwarding,
             other_sizes: 2 * self.other_sizes,
             options: 2 * self.options,
@@ -108,6 +123,7 @@ impl Effort {
             effect: 2 * self.effect,
             restarts: 2 * self.restarts,
             user: 2 * self.user,
+            punts: 2 * self.punts,
             calls: 2 * self.calls,
         }
     }
@@ -117,6 +133,7 @@ impl Part {
     /// Every part, in the order in which they are measured.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Cost,
+        Self::Fixtures,
         Self::Forwarding,
         Self::Options,
         Self::Latency,
@@ -125,6 +142,7 @@ impl Part {
         Self::Books,
         Self::Restarts,
         Self::User,
+        Self::Punts,
         Self::Calls,
     ];
 
@@ -132,6 +150,9 @@ impl Part {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Cost => "cost of the program for one packet, one flow",
+            Self::Fixtures => {
+                "cost of the program for a frame of each group of fixtures, over one that passes all"
+            }
             Self::Forwarding => "packets that arrive, two processors, relay and bare redirect in turns",
             Self::Options => "rates of legs with one option over those without, same packets, in turns",
             Self::Latency => {
@@ -150,6 +171,9 @@ impl Part {
             Self::User => {
                 "packets that sockets relay in a second of one processor, 1242 bytes, 100 flows in bursts of 32"
             }
+            Self::Punts => {
+                "packets that an AF_XDP worker sends on, and a bare redirect, one sender, in turns"
+            }
             Self::Calls => "calls set up and torn down by sipp in relay mode, the daemon on one processor",
         }
     }
@@ -160,6 +184,7 @@ impl Part {
         let start = Instant::now();
         let figures = match self {
             Self::Cost => costs(effort),
+            Self::Fixtures => replay::measure(effort.fixtures),
             Self::Forwarding => rates(effort),
             Self::Options => options::measure(effort.options),
             Self::Latency => delays(effort),
@@ -168,6 +193,7 @@ impl Part {
             Self::Books => books_of_packets(),
             Self::Restarts => restarts::measure(effort.restarts),
             Self::User => user::measure(effort.user),
+            Self::Punts => punts::measure(effort.punts),
             Self::Calls => call_rate(effort),
         };
         eprintln!("bench: took {:.0} s", start.elapsed().as_secs_f64());

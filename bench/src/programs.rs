@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, DevMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{ProgramFd, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 
-use crate::records::{Arrivals, CPUS, Headers, Load, SAMPLES_PER_CPU, Turn};
+use crate::records::{
+    Arrivals, CPUS, FRAMES, Headers, LONGEST, Load, Replay, ReplayedFrame, SAMPLES_PER_CPU, Turn,
+};
 
 /// Gives the bytes the alignment that an ELF reader needs.
 #[repr(C, align(32))]
@@ -23,6 +25,10 @@ unsafe impl Pod for Load {}
 unsafe impl Pod for Turn {}
 // SAFETY: as above.
 unsafe impl Pod for Arrivals {}
+// SAFETY: as above.
+unsafe impl Pod for Replay {}
+// SAFETY: as above.
+unsafe impl Pod for ReplayedFrame {}
 
 /// What a program is for; the name is the one in the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +53,8 @@ pub(crate) enum Role {
     Again,
     /// The same with an IPv6 packet.
     AgainIpv6,
+    /// Hands many frames in turn to the program that is measured.
+    Replay,
     /// Counts what arrives.
     Count,
     /// Counts what arrives behind an 802.1Q tag.
@@ -76,6 +84,7 @@ impl Role {
             Self::Pass => "pass",
             Self::Again => "again",
             Self::AgainIpv6 => "again_ipv6",
+            Self::Replay => "replay",
             Self::Count => "count",
             Self::CountTagged => "count_tagged",
             Self::CountIpv6 => "count_ipv6",
@@ -97,6 +106,8 @@ pub(crate) struct Programs {
     delays: Array<MapData, u32>,
     devices: DevMap<MapData>,
     measured: ProgramArray<MapData>,
+    replay: Array<MapData, Replay>,
+    replayed: Array<MapData, ReplayedFrame>,
 }
 
 impl Programs {
@@ -115,6 +126,8 @@ impl Programs {
             delays: take(&mut ebpf, "DELAYS")?,
             devices: take(&mut ebpf, "DEVICES")?,
             measured: take(&mut ebpf, "MEASURED")?,
+            replay: take(&mut ebpf, "REPLAY")?,
+            replayed: take(&mut ebpf, "REPLAYED")?,
             ebpf,
         })
     }
@@ -138,7 +151,32 @@ impl Programs {
         self.devices.set(slot, interface, None, 0).context("entering a device into the bench's device map")
     }
 
-    /// Says which program [`Role::Again`] runs.
+    /// Says what [`Role::Replay`] hands over, one after the other.
+    ///
+    /// # Errors
+    /// There are too many frames, or one is too long.
+    pub(crate) fn set_frames<'a>(&mut self, frames: impl IntoIterator<Item = &'a [u8]>) -> Result<u32> {
+        let mut count = 0;
+        for frame in frames {
+            let mut record =
+                ReplayedFrame { length: u32::try_from(frame.len())?, bytes: [0; LONGEST as usize] };
+            let place = record.bytes.get_mut(..frame.len());
+            place.with_context(|| format!("a frame has {} bytes", frame.len()))?.copy_from_slice(frame);
+            ensure!(count < FRAMES, "there are more than {FRAMES} frames");
+            self.replayed.set(count, record, 0)?;
+            count += 1;
+        }
+        self.replay.set(0, Replay { count, ..Replay::default() }, 0)?;
+        Ok(count)
+    }
+
+    /// The replay begins anew, in a packet of so many bytes.
+    pub(crate) fn rewind(&mut self, length: u32) -> Result<()> {
+        let replay = self.replay.get(&0, 0)?;
+        Ok(self.replay.set(0, Replay { next: 0, length, ..replay }, 0)?)
+    }
+
+    /// Says which program [`Role::Again`] and [`Role::Replay`] run.
     pub(crate) fn set_measured(&mut self, program: &ProgramFd) -> Result<()> {
         self.measured.set(0, program, 0).context("entering the program that is measured")
     }

@@ -36,10 +36,12 @@ pub(crate) enum Treatment {
     Quality,
     /// Bits and packets a second are limited.
     Police,
+    /// User space sends them on, over AF_XDP.
+    Punt,
 }
 
 impl Treatment {
-    /// All but the plain one.
+    /// What the XDP program does beside, or instead of, plain forwarding.
     pub(crate) const OPTIONS: [Self; 6] =
         [Self::Ipv6, Self::Retag, Self::Quality, Self::Police, Self::Vlan, Self::ToIpv6];
 
@@ -53,6 +55,7 @@ impl Treatment {
             Self::Vlan => "vlan",
             Self::Quality => "quality",
             Self::Police => "police",
+            Self::Punt => "punt",
         }
     }
 
@@ -71,7 +74,7 @@ impl Treatment {
         match self {
             Self::Ipv6 | Self::ToIpv6 => Role::CountIpv6,
             Self::Vlan => Role::CountTagged,
-            Self::Plain | Self::Retag | Self::Quality | Self::Police => Role::Count,
+            Self::Plain | Self::Retag | Self::Quality | Self::Police | Self::Punt => Role::Count,
         }
     }
 
@@ -83,7 +86,7 @@ impl Treatment {
     /// What has to arrive.
     pub(crate) fn delivers(self) -> Template {
         match self {
-            Self::Plain | Self::Quality | Self::Police => wire::to_viewer(Family::V4),
+            Self::Plain | Self::Quality | Self::Police | Self::Punt => wire::to_viewer(Family::V4),
             Self::Ipv6 | Self::ToIpv6 => wire::to_viewer(Family::V6),
             Self::Retag => Template { rtp: RETAGGED, ..wire::to_viewer(Family::V4) },
             Self::Vlan => Template { vlan: Some(VLAN), ..wire::to_viewer(Family::V4) },
@@ -103,6 +106,7 @@ impl Treatment {
             Self::Vlan => [camera4, viewer4.vlan(Tags::one(Tag::vlan(VLAN)))],
             Self::Quality => [camera4.quality(true), viewer4],
             Self::Police => [camera4.limit(LIMIT), viewer4],
+            Self::Punt => [camera4.punted(true), viewer4],
         }
     }
 }
@@ -142,7 +146,7 @@ mod tests {
 
     #[test]
     fn every_template_can_be_built() {
-        for treatment in Treatment::OPTIONS.into_iter().chain([Treatment::Plain]) {
+        for treatment in Treatment::OPTIONS.into_iter().chain([Treatment::Plain, Treatment::Punt]) {
             for template in [treatment.sends(), treatment.delivers()] {
                 assert!(template.headers(152).is_ok(), "{treatment:?}");
             }

@@ -9,6 +9,7 @@ mod generate;
 mod maps;
 mod mix;
 mod records;
+mod replay;
 mod shape;
 mod sink;
 
@@ -76,6 +77,12 @@ pub fn again(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn again_ipv6(ctx: XdpContext) -> u32 {
     generate::again::<Ipv6>(&ctx)
+}
+
+/// Gives a program many frames, in turn, whatever it did to the last one.
+#[xdp(frags)]
+pub fn replay(ctx: XdpContext) -> u32 {
+    replay::next(&ctx)
 }
 
 /// Counts.

@@ -3,7 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray, ProgramArray};
 
-use crate::records::{Arrivals, CPUS, Headers, Load, SAMPLES_PER_CPU, Turn};
+use crate::records::{Arrivals, CPUS, FRAMES, Headers, Load, Replay, ReplayedFrame, SAMPLES_PER_CPU, Turn};
 
 /// What the generator sends.
 #[map]
@@ -29,6 +29,14 @@ pub(crate) static DELAYS: Array<u32> = Array::with_max_entries(CPUS * SAMPLES_PE
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(2, 0);
 
-/// Slot 0: the program that `again` runs.
+/// What is replayed.
+#[map]
+pub(crate) static REPLAYED: Array<ReplayedFrame> = Array::with_max_entries(FRAMES, 0);
+
+/// Where the replay stands.
+#[map]
+pub(crate) static REPLAY: Array<Replay> = Array::with_max_entries(1, 0);
+
+/// Slot 0: the program that `again` and `replay` run.
 #[map]
 pub(crate) static MEASURED: ProgramArray = ProgramArray::with_max_entries(1, 0);

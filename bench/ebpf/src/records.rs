@@ -6,6 +6,12 @@ pub const SAMPLES_PER_CPU: u32 = 1 << 17;
 /// Processors that the maps have room for.
 pub const CPUS: u32 = 2;
 
+/// Frames that are replayed in turn, at most.
+pub const FRAMES: u32 = 512;
+
+/// Bytes of the longest of them.
+pub const LONGEST: u32 = 2044;
+
 /// Flows that share one of the relay's addresses, each with a port of its own.
 pub const FLOWS_PER_ADDRESS: u32 = 25_000;
 
@@ -101,4 +107,26 @@ pub struct Arrivals {
     pub missing: u64,
     /// The number that has to come next.
     pub expected: u64,
+}
+
+/// A frame that is replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ReplayedFrame {
+    /// Bytes in use.
+    pub length: u32,
+    /// From the Ethernet header on.
+    pub bytes: [u8; LONGEST as usize],
+}
+
+/// Where the replay stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Replay {
+    /// How many frames there are.
+    pub count: u32,
+    /// The next one.
+    pub next: u32,
+    /// Bytes of the one before, as it was handed over.
+    pub length: u32,
 }
