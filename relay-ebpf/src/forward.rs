@@ -196,25 +196,42 @@ fn before(
     payload: usize,
     ip_length: u32,
 ) -> Result<Option<u32>, End> {
-    if route.has(route::TAPPED_IN) {
+    let reason = reason_to_punt(packet, route, payload);
+    if route.has(route::TAPPED_IN) && reason.is_none() {
         tap::copy(ctx, index, Direction::In);
     }
-    if route.has(route::POLICED) {
-        decide::police(&Maps, index, ip_length)?;
-    }
-    let reason = if route.has(route::PUNTED) {
-        reasons::EVERY_PACKET
-    } else if route.has(route::RTCP_PUNTED) && matches!(Media::at(packet, payload), Some(Media::Rtcp { .. }))
+    if route.has(route::POLICED)
+        && let Err(refusal) = decide::police(&Maps, index, ip_length)
     {
-        reasons::RTCP
-    } else {
+        if route.has(route::TAPPED_IN) && reason.is_some() {
+            tap::copy(ctx, index, Direction::In);
+        }
+        return Err(refusal.into());
+    }
+    let Some(reason) = reason else {
         if route.has(route::MEASURED) {
             decide::measure(&Maps, index, packet, payload);
         }
         return Ok(None);
     };
     let generation = maps::ADMISSIONS.get(index).map_or(0, |admission| admission.generation);
-    punt::punt(ctx, index, generation, reason).map(Some).map_err(End::Pass)
+    let action = punt::punt(ctx, index, generation, reason).map_err(End::Pass)?;
+    if route.has(route::TAPPED_IN) {
+        // Only now: what no socket takes is copied by the kernel path, which has it then.
+        tap::copy(ctx, index, Direction::In);
+    }
+    Ok(Some(action))
+}
+
+/// Why the packet goes to user space, if it does.
+#[inline(always)]
+fn reason_to_punt(packet: &Packet<'_>, route: Route, payload: usize) -> Option<u32> {
+    if route.has(route::PUNTED) {
+        return Some(reasons::EVERY_PACKET);
+    }
+    let is_rtcp =
+        || route.has(route::RTCP_PUNTED) && matches!(Media::at(packet, payload), Some(Media::Rtcp { .. }));
+    is_rtcp().then_some(reasons::RTCP)
 }
 
 /// A jumbo frame may lie in several buffers, of which only the first is seen here.

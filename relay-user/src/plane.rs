@@ -22,7 +22,9 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 
 use crate::kernel::{BucketRecord, SharedArray};
+use crate::leg::LegId;
 use crate::local_addresses::LocalAddresses;
+use crate::tap::{Direction, Inlet, Point};
 
 /// The records that a worker decides by and counts in.
 #[derive(Clone)]
@@ -84,9 +86,16 @@ pub(crate) struct UserPlane {
     pub(crate) local_addresses: LocalAddresses,
     /// Where events go; one that finds no room is lost, like one of the kernel half.
     pub(crate) events: mpsc::Sender<Event>,
+    /// Where copies of tapped packets go.
+    pub(crate) taps: Inlet,
 }
 
 impl UserPlane {
+    /// Where packets of a leg are tapped; `None` if its slot is not there.
+    pub(crate) fn tap_point(&self, slot: u32, direction: Direction) -> Option<Point> {
+        Some(Point { leg: LegId { slot, generation: self.generation(slot)? }, direction })
+    }
+
     /// Counts packets that were sent on for a leg; `offset` is that of the path's member of [`UserTraffic`].
     pub(crate) fn count_sent(&self, leg: u32, offset: usize, packets: u64, bytes: u64) {
         if self.records.user_traffic.pointer(leg).is_none() {

@@ -189,6 +189,7 @@ impl Relay {
             Translator::new(retags, quality, kernel.admissions.clone()).map_err(StartError::Memory)?;
         let rtcp_intake = Intake::new(rtcp_inbox, translator.clone());
         let (worker_events, from_workers) = mpsc::channel(EVENTS);
+        let (tap_inlet, copies) = tap::inlet();
         let hints = Hints::new(kernel.hints, &options.ports, kernel.legs.length());
         let table = LegTable::new(kernel.buckets, kernel.legs, kernel.admissions, Some(hints));
         let counters = Counters::new(kernel.traffic, kernel.user_traffic, kernel.drops, table.slots(), cpus);
@@ -213,6 +214,7 @@ impl Relay {
             stretch: cpus,
             local_addresses: ours.local_addresses(),
             events: worker_events,
+            taps: tap_inlet.clone(),
         };
         let mut punts = Punts::new(punts, options.punt_frames, plane.clone(), rtcp_intake.clone(), cpus)?;
         if let Some(pins) = &mut pins {
@@ -255,7 +257,7 @@ impl Relay {
             events: broadcast::Sender::new(EVENTS),
             resolved: Notify::new(),
             reroute: Notify::new(),
-            taps: Some(Taps::new(tapped)),
+            taps: Taps::new(Some(tapped), &tap_inlet),
             pins: Mutex::new(pins),
             adopted,
             closed: AtomicBool::new(false),
@@ -264,6 +266,7 @@ impl Relay {
         let mut tasks =
             watch::start(&shared, changes, Some(events), from_workers).map_err(StartError::Netlink)?;
         tasks.push(tap::start(&shared, taps).map_err(StartError::Netlink)?);
+        tasks.push(tap::start_copies(&shared, copies));
         tasks.push(tokio::spawn(rtcp::run(
             Arc::clone(&shared),
             rtcp_arrivals,
@@ -287,11 +290,13 @@ impl Relay {
         let Memory { records, traffic, ledger } =
             Memory::for_legs(options.legs, workers).map_err(StartError::Memory)?;
         let (worker_events, from_workers) = mpsc::channel(EVENTS);
+        let (tap_inlet, copies) = tap::inlet();
         let plane = UserPlane {
             records: records.clone(),
             stretch: 0,
             local_addresses: ours.local_addresses(),
             events: worker_events,
+            taps: tap_inlet.clone(),
         };
         let (rtcp_inbox, rtcp_arrivals) = rtcp::inbox();
         let (retags, quality) = (records.retags.clone(), records.quality.clone());
@@ -326,13 +331,14 @@ impl Relay {
             events: broadcast::Sender::new(EVENTS),
             resolved: Notify::new(),
             reroute: Notify::new(),
-            taps: None,
+            taps: Taps::new(None, &tap_inlet),
             pins: Mutex::new(None),
             adopted: HashSet::new(),
             closed: AtomicBool::new(false),
             rtcp: Arc::clone(rtcp_intake.counts()),
         });
         let mut tasks = watch::start(&shared, changes, None, from_workers).map_err(StartError::Netlink)?;
+        tasks.push(tap::start_copies(&shared, copies));
         tasks.push(tokio::spawn(rtcp::run(
             Arc::clone(&shared),
             rtcp_arrivals,

@@ -39,8 +39,7 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<Event>,
     /// Rings at each change of a link or a neighbour.
     pub(crate) resolved: Notify,
-    /// Where there is a program that copies.
-    pub(crate) taps: Option<Taps>,
+    pub(crate) taps: Taps,
     pub(crate) rtcp: Arc<Counts>,
     /// Rings when a leg was given a next hop that may be out of date.
     pub(crate) reroute: Notify,

@@ -165,9 +165,7 @@ async fn look_over(shared: Arc<Shared>) {
     loop {
         interval.tick().await;
         looks = looks.wrapping_add(1);
-        if let Some(taps) = &shared.taps {
-            taps.mark(&shared.state());
-        }
+        shared.taps.mark(&shared.state());
         let strayed = shared.state().strayed();
         for (leg, _) in strayed {
             follow(&shared, leg);

@@ -22,6 +22,7 @@ use relay_common::verdict::Drop;
 use crate::leg::LegId;
 use crate::plane::UserPlane;
 use crate::rtcp::Intake;
+use crate::tap::Direction;
 
 use super::handler::{Handler, Outcome, Packet};
 
@@ -68,6 +69,12 @@ impl Forwarder {
         }?;
         if let Left::Headers { essence, length } = left {
             self.rebuild(packet, &found, &hop, &essence, length)?;
+        }
+        if found.route().has(route::TAPPED_OUT)
+            && let Some(point) = self.plane.tap_point(leg.slot, Direction::Out)
+        {
+            // What arrived, the program has copied.
+            self.plane.taps.frame(point, packet.bytes());
         }
         Ok(hop.device)
     }

@@ -11,9 +11,10 @@ use tokio::time::{self, MissedTickBehavior};
 
 use super::arrival::Arrival;
 use super::desk::Desk;
-use super::{Account, Counts, Transmit, feedback};
+use super::{Counts, Transmit, feedback};
 use crate::leg::LegId;
 use crate::shared::Shared;
+use crate::tap;
 
 /// How often it is looked which reports are due.
 const LOOK: Duration = Duration::from_millis(100);
@@ -64,14 +65,14 @@ fn arrived(shared: &Shared, desk: &mut Desk, arrival: &Arrival, post: &Post<impl
     desk.arrived(account.media, &compound, arrival.at);
     let asked = account.sends.and_then(|sends| {
         let rtcp = sends.feeder_rtcp?;
-        Some((shared.state().account(rtcp, arrival.at)?, desk.own_ssrc(rtcp)?, sends.mapping()?))
+        Some((rtcp, shared.state().account(rtcp, arrival.at)?, desk.own_ssrc(rtcp)?, sends.mapping()?))
     });
-    let Some((source, own, stream)) = asked else { return };
+    let Some((leg, source, own, stream)) = asked else { return };
     let mut buffer = [0; LONGEST];
     if let Some((bytes, remote)) =
         feedback::for_source(&compound, own, stream, &mut buffer).zip(source.remote)
     {
-        post.send(&source, remote, bytes, &post.counts.feedback);
+        post.send(shared, leg, (source.local, remote), bytes, &post.counts.feedback);
     }
 }
 
@@ -104,7 +105,7 @@ async fn report(shared: &Shared, desk: &mut Desk, post: &Post<impl Transmit>) {
             account.and_then(|account| Some((account, account.remote.filter(|remote| remote.port() != 0)?)));
         let Some((account, remote)) = told else { continue };
         match desk.report(leg, &account, now, &mut buffer) {
-            Ok(bytes) => post.send(&account, remote, bytes, &post.counts.reports),
+            Ok(bytes) => post.send(shared, leg, (account.local, remote), bytes, &post.counts.reports),
             Err(error) => tracing::debug!(%leg, %error, "a report cannot be written"),
         }
         tokio::task::yield_now().await;
@@ -118,9 +119,20 @@ struct Post<T> {
 }
 
 impl<T: Transmit> Post<T> {
-    fn send(&self, from: &Account, to: SocketAddr, bytes: &[u8], counter: &AtomicU64) {
-        match self.transmit.transmit(from.local, to, bytes) {
-            Ok(()) => Counts::add(counter),
+    /// Sends what `leg` says, from one end to the other.
+    fn send(
+        &self,
+        shared: &Shared,
+        leg: LegId,
+        (from, to): (SocketAddr, SocketAddr),
+        bytes: &[u8],
+        counter: &AtomicU64,
+    ) {
+        match self.transmit.transmit(from, to, bytes) {
+            Ok(()) => {
+                Counts::add(counter);
+                tap::show_own(shared, leg, from, to, bytes);
+            }
             Err(error) => {
                 Counts::add(&self.counts.unsent);
                 tracing::debug!(%to, %error, "RTCP cannot be sent");

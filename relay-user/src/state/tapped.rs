@@ -40,10 +40,14 @@ impl State {
         }
     }
 
-    /// Name of the interface that the packets of a point pass: the one of this index if they arrive, the one towards
-    /// the receiver if they leave. Empty where there is none.
+    /// Name of the interface that the packets of a point pass: the one of this index if they arrive, or with index 0 the one
+    /// towards their sender, and the one towards the receiver if they leave. Empty where there is none.
     pub(crate) fn tap_interface(&self, point: Point, arrived_on: u32) -> Arc<str> {
         let index = match point.direction {
+            Direction::In if arrived_on == 0 => {
+                let hop = self.leg(point.leg).and_then(|leg| leg.hop);
+                hop.and_then(|hop| self.next_hops.via(hop)).map(|via| via.interface)
+            }
             Direction::In => Some(arrived_on),
             Direction::Out => self.leaves_by(point.leg),
         };

@@ -1,16 +1,23 @@
 //! Taps: copies of the packets of chosen legs, as they arrive and as they leave, because packets that the relay
 //! forwards never show in a capture tool on this machine.
 
+mod copies;
+mod datagram;
+mod inlet;
+mod names;
 pub mod pcapng;
 mod registry;
 mod ring;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
+pub(crate) use copies::start as start_copies;
+pub(crate) use inlet::{Inlet, inlet};
 pub(crate) use registry::{Point, Taps};
 pub use relay_common::tap::Direction;
 #[cfg(fuzzing)]
@@ -19,6 +26,7 @@ pub(crate) use ring::start;
 
 use crate::leg::LegId;
 use crate::shared::Shared;
+use datagram::Datagram;
 
 /// Taps that may be open at the same time.
 pub const MOST_TAPS: usize = 16;
@@ -32,11 +40,6 @@ pub enum TapError {
     /// The leg is not installed.
     #[error("leg {0} is not installed; `culvert status` lists those that are")]
     NoLeg(LegId),
-    /// There is no program that copies packets.
-    #[error(
-        "sockets forward here, and only XDP copies packets for taps; `tcpdump` sees what sockets receive and send"
-    )]
-    NeedsXdp,
     /// Too many taps are open.
     #[error("{MOST_TAPS} taps are open already; end one of them first")]
     TooMany,
@@ -55,7 +58,8 @@ pub enum TapError {
     Kernel(String),
 }
 
-/// One copied frame.
+/// One copied frame. Of a packet that went through sockets, or through the network stack, the headers are made of what is
+/// known of them: MAC addresses are zero, and what was fragmented is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapFrame {
     /// Whether it arrived from the leg's remote side or left towards it.
@@ -91,7 +95,7 @@ impl Tap {
         let points = shared.state().tap_points(leg).ok_or(TapError::NoLeg(leg))?;
         let (sender, frames) = mpsc::channel(WAITING);
         let missed = Arc::new(AtomicU64::new(0));
-        let taps = shared.taps.as_ref().ok_or(TapError::NeedsXdp)?;
+        let taps = &shared.taps;
         let number = taps.open(leg, points, sender, Arc::clone(&missed))?;
         let tap = Self { leg, number, frames, missed, shared: Arc::clone(shared) };
         taps.mark(&shared.state());
@@ -113,18 +117,30 @@ impl Tap {
         self.frames.try_recv().ok()
     }
 
-    /// Frames that could not be copied until now, because the ring or the queue of this tap was full.
+    /// Frames that could not be copied until now, because the ring, the queue of the workers or that of this tap was full.
     pub fn lost(&self) -> u64 {
-        let in_kernel = self.shared.taps.as_ref().map_or(0, |taps| taps.lost_in_kernel(self.number));
-        self.missed.load(Ordering::Relaxed) + in_kernel
+        self.missed.load(Ordering::Relaxed) + self.shared.taps.lost_before(self.number)
     }
+}
+
+/// Shows a datagram that the relay itself sent by a leg, such as a report, to whoever taps that leg.
+pub(crate) fn show_own(shared: &Shared, leg: LegId, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
+    if !shared.taps.is_open(leg) {
+        return;
+    }
+    let length = payload.len();
+    let datagram = Datagram { from, to, traffic_class: 0, hops: None, length, payload: payload.into() };
+    let (bytes, length) = datagram.frame();
+    // The one towards the remote side of the leg. Not under the lock of the taps.
+    let interface = shared.state().tap_interface(Point { leg, direction: Direction::In }, 0);
+    let frame = TapFrame { direction: Direction::Out, interface, time: SystemTime::now(), length, bytes };
+    shared.taps.deliver_own(leg, &frame);
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        if let Some(taps) = &self.shared.taps {
-            taps.close(self.number);
-            taps.mark(&self.shared.state());
-        }
+        let taps = &self.shared.taps;
+        taps.close(self.number);
+        taps.mark(&self.shared.state());
     }
 }

@@ -1,4 +1,4 @@
-//! Who taps what: the open taps, and the kernel's list of the legs and directions whose packets it copies.
+//! Who taps what: the open taps, and the lists of the legs and directions whose packets the kernel half and the workers copy.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,7 @@ use aya::maps::{MapData, MapError};
 use relay_common::tap::{Direction, TAPS, Tapped, tap_key};
 use tokio::sync::mpsc;
 
+use super::inlet::{Inlet, Losses};
 use super::{MOST_TAPS, TapError, TapFrame};
 use crate::leg::LegId;
 use crate::state::State;
@@ -34,7 +35,7 @@ struct Open {
     points: Vec<Point>,
     frames: mpsc::Sender<TapFrame>,
     missed: Arc<AtomicU64>,
-    /// What the kernel had lost at a point when the tap came to it, and at points that it has left since.
+    /// What had been lost at a point when the tap came to it, and at points that it has left since.
     before: HashMap<Point, u64>,
     lost_elsewhere: u64,
 }
@@ -45,7 +46,9 @@ pub(crate) struct Taps {
 }
 
 struct Registry {
-    tapped: aya::maps::HashMap<MapData, u32, Tapped>,
+    /// Where there is a program that copies.
+    tapped: Option<aya::maps::HashMap<MapData, u32, Tapped>>,
+    losses: Arc<Losses>,
     taps: Vec<Open>,
     next: u64,
     /// Points whose routes say that they are copied.
@@ -53,18 +56,21 @@ struct Registry {
 }
 
 impl Taps {
-    /// No taps yet. What an earlier process left in the kernel's list is taken out.
-    pub(crate) fn new(mut tapped: aya::maps::HashMap<MapData, u32, Tapped>) -> Self {
-        let left: Vec<u32> = tapped.keys().filter_map(Result::ok).collect();
-        for key in left {
-            // Gone already is as good.
-            let _ = tapped.remove(&key);
+    /// No taps yet. What an earlier process left in the kernel's list is taken out; without a list, no program copies.
+    pub(crate) fn new(mut tapped: Option<aya::maps::HashMap<MapData, u32, Tapped>>, inlet: &Inlet) -> Self {
+        if let Some(tapped) = &mut tapped {
+            let left: Vec<u32> = tapped.keys().filter_map(Result::ok).collect();
+            for key in left {
+                // Gone already is as good.
+                let _ = tapped.remove(&key);
+            }
         }
-        let registry = Registry { tapped, taps: Vec::new(), next: 1, marked: Vec::new() };
+        let losses = Arc::clone(inlet.losses());
+        let registry = Registry { tapped, losses, taps: Vec::new(), next: 1, marked: Vec::new() };
         Self { open: Mutex::new(registry) }
     }
 
-    /// Registers a tap at these points and has the kernel copy there. The routes are still to be marked.
+    /// Registers a tap at these points and has packets copied there. The routes are still to be marked.
     pub(super) fn open(
         &self,
         leg: LegId,
@@ -84,10 +90,8 @@ impl Taps {
         registry.watch(number).map_err(|error| {
             registry.close(number);
             match error {
-                MapError::SyscallError(call) if call.io_error.raw_os_error() == Some(libc::E2BIG) => {
-                    TapError::TooWide { leg, points: width, most: TAPS }
-                }
-                other => TapError::Kernel(other.to_string()),
+                Unwatched::Full => TapError::TooWide { leg, points: width, most: TAPS },
+                Unwatched::Kernel(error) => TapError::Kernel(error.to_string()),
             }
         })?;
         Ok(number)
@@ -123,8 +127,8 @@ impl Taps {
         registry.marked = wanted;
     }
 
-    /// What the kernel could not copy since the tap was opened.
-    pub(super) fn lost_in_kernel(&self, number: u64) -> u64 {
+    /// What could not be copied, or not be brought here, since the tap was opened.
+    pub(super) fn lost_before(&self, number: u64) -> u64 {
         let registry = self.lock();
         let Some(tap) = registry.taps.iter().find(|tap| tap.number == number) else { return 0 };
         tap.points.iter().map(|point| registry.lost_at(tap, *point)).sum::<u64>() + tap.lost_elsewhere
@@ -135,13 +139,19 @@ impl Taps {
         self.lock().taps.iter().any(|tap| tap.points.contains(&point))
     }
 
+    /// Whether anybody taps the leg.
+    pub(super) fn is_open(&self, leg: LegId) -> bool {
+        self.lock().taps.iter().any(|tap| tap.leg == leg)
+    }
+
     /// Hands a frame to everybody who taps the point.
     pub(super) fn deliver(&self, point: Point, frame: &TapFrame) {
-        for taker in self.lock().taps.iter().filter(|tap| tap.points.contains(&point)) {
-            if taker.frames.try_send(frame.clone()).is_err() {
-                taker.missed.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.lock().hand_out(frame, |tap| tap.points.contains(&point));
+    }
+
+    /// Hands a frame that came from no leg to everybody who taps the one that it left by.
+    pub(super) fn deliver_own(&self, leg: LegId, frame: &TapFrame) {
+        self.lock().hand_out(frame, |tap| tap.leg == leg);
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
@@ -149,19 +159,55 @@ impl Taps {
     }
 }
 
+/// Why a point cannot be watched.
+enum Unwatched {
+    /// The lists are full.
+    Full,
+    Kernel(MapError),
+}
+
+impl From<MapError> for Unwatched {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::SyscallError(call) if call.io_error.raw_os_error() == Some(libc::E2BIG) => Self::Full,
+            other => Self::Kernel(other),
+        }
+    }
+}
+
+impl std::fmt::Display for Unwatched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full => write!(f, "{TAPS} legs and directions are tapped already"),
+            Self::Kernel(error) => error.fmt(f),
+        }
+    }
+}
+
 impl Registry {
-    /// Has the kernel copy at every point of a tap.
-    fn watch(&mut self, number: u64) -> Result<(), MapError> {
+    fn hand_out(&self, frame: &TapFrame, is_taker: impl Fn(&Open) -> bool) {
+        for taker in self.taps.iter().filter(|tap| is_taker(tap)) {
+            if taker.frames.try_send(frame.clone()).is_err() {
+                taker.missed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Has packets copied at every point of a tap.
+    fn watch(&mut self, number: u64) -> Result<(), Unwatched> {
         let Some(at) = self.taps.iter().position(|tap| tap.number == number) else { return Ok(()) };
         for point in self.taps[at].points.clone() {
-            let lost = match self.tapped.get(&point.key(), 0) {
-                Ok(tapped) => tapped.lost,
-                Err(MapError::KeyNotFound) => {
-                    self.tapped.insert(point.key(), Tapped::default(), 0)?;
-                    0
+            if !self.losses.begin(point) {
+                return Err(Unwatched::Full);
+            }
+            if let Some(tapped) = &mut self.tapped {
+                match tapped.get(&point.key(), 0) {
+                    Ok(_) => {}
+                    Err(MapError::KeyNotFound) => tapped.insert(point.key(), Tapped::default(), 0)?,
+                    Err(error) => return Err(error.into()),
                 }
-                Err(error) => return Err(error),
-            };
+            }
+            let lost = self.lost_until_now(point);
             self.taps[at].before.entry(point).or_insert(lost);
         }
         Ok(())
@@ -193,18 +239,27 @@ impl Registry {
         self.forget(&closed.points);
     }
 
-    /// Takes points out of the kernel's list that nobody taps any more.
+    /// Takes points out of the lists that nobody taps any more.
     fn forget(&mut self, points: &[Point]) {
         for point in points {
             if !self.taps.iter().any(|tap| tap.points.contains(point)) {
-                // Gone already is as good.
-                let _ = self.tapped.remove(&point.key());
+                self.losses.end(*point);
+                if let Some(tapped) = &mut self.tapped {
+                    // Gone already is as good.
+                    let _ = tapped.remove(&point.key());
+                }
             }
         }
     }
 
     fn lost_at(&self, tap: &Open, point: Point) -> u64 {
-        let now = self.tapped.get(&point.key(), 0).map_or(0, |tapped| tapped.lost);
-        now.saturating_sub(tap.before.get(&point).copied().unwrap_or_default())
+        let before = tap.before.get(&point).copied().unwrap_or_default();
+        self.lost_until_now(point).saturating_sub(before)
+    }
+
+    /// What was lost at a point since somebody taps it: by the kernel half, and by workers.
+    fn lost_until_now(&self, point: Point) -> u64 {
+        let tapped = self.tapped.as_ref().and_then(|tapped| tapped.get(&point.key(), 0).ok());
+        tapped.map_or(0, |tapped| tapped.lost) + self.losses.at(point)
     }
 }

@@ -1,6 +1,5 @@
 //! Reads the ring that the kernel half copies packets into, and hands them to the taps.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{io, ptr};
@@ -11,6 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
 use super::TapFrame;
+use super::names::Names;
 use super::registry::Point;
 use crate::leg::LegId;
 use crate::shared::Shared;
@@ -32,7 +32,7 @@ pub(crate) fn start(shared: &Arc<Shared>, ring: RingBuf<MapData>) -> io::Result<
 async fn read(shared: Arc<Shared>, mut ring: AsyncFd<RingBuf<MapData>>) {
     loop {
         let Ok(mut ready) = ring.readable_mut().await else { return };
-        let mut batch = Batch { clock: Clock::now(), names: HashMap::new() };
+        let mut batch = Batch { clock: Clock::now(), names: Names::default() };
         let mut count = 0;
         while let Some(item) = ready.get_inner_mut().next() {
             batch.deliver(&shared, &item);
@@ -52,8 +52,7 @@ async fn read(shared: Arc<Shared>, mut ring: AsyncFd<RingBuf<MapData>>) {
 /// What the frames of one reading of the ring share.
 struct Batch {
     clock: Clock,
-    /// Names of interfaces, so that the tables are not locked for each frame.
-    names: HashMap<(Point, u32), Arc<str>>,
+    names: Names,
 }
 
 impl Batch {
@@ -63,22 +62,17 @@ impl Batch {
         let Some(direction) = Direction::from_word(header.direction) else { return };
         let leg = LegId { slot: header.leg, generation: header.generation };
         let point = Point { leg, direction };
-        if !shared.taps.as_ref().is_some_and(|taps| taps.has(point)) {
+        if !shared.taps.has(point) {
             return;
         }
-        let name = self.names.entry((point, header.interface));
-        // Not under the lock of the taps, which is taken while the tables are locked.
-        let interface = name.or_insert_with(|| shared.state().tap_interface(point, header.interface));
         let frame = TapFrame {
             direction,
-            interface: Arc::clone(interface),
+            interface: self.names.of(shared, point, header.interface),
             time: self.clock.time(header.time),
             length: header.length,
             bytes: bytes.into(),
         };
-        if let Some(taps) = &shared.taps {
-            taps.deliver(point, &frame);
-        }
+        shared.taps.deliver(point, &frame);
     }
 }
 

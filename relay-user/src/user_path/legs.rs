@@ -18,6 +18,7 @@ use crate::leg::LegId;
 use crate::plane::UserPlane;
 use crate::rtcp::Intake;
 use crate::sockets::Sent;
+use crate::tap::Direction;
 
 /// The decider of one worker.
 pub(crate) struct Legs {
@@ -32,13 +33,14 @@ impl Legs {
         Self { plane, rtcp }
     }
 
-    fn decide_as<const V6: bool>(&self, arrival: Arrival<'_>) -> Outcome {
-        let Arrival { local, source, traffic_class, hops, payload } = arrival;
-        let bytes = payload.len() + SocketDatagram::<V6>::HEADERS;
-        let mut datagram = SocketDatagram::<V6>::new(source, local, traffic_class, hops, payload.len());
-        let packet = Packet::new(&mut *payload);
+    fn decide_as<const V6: bool>(&self, mut arrival: Arrival<'_>) -> Outcome {
+        let Arrival { local, source, traffic_class, hops, .. } = arrival;
+        let length = arrival.payload.len();
+        let bytes = length + SocketDatagram::<V6>::HEADERS;
+        let mut datagram = SocketDatagram::<V6>::new(source, local, traffic_class, hops, length);
+        let packet = Packet::new(&mut *arrival.payload);
         let (leg, reason) = match decide::find(&self.plane, &datagram, &packet, 0) {
-            Ok(found) => match self.relay(payload, &mut datagram, &found) {
+            Ok(found) => match self.relay(&mut arrival, &mut datagram, &found) {
                 Ok(egress) => return Outcome::Send(egress),
                 Err(reason) => (found.index, reason),
             },
@@ -56,26 +58,30 @@ impl Legs {
     /// Admits a packet of this leg, and says where it goes.
     fn relay<const V6: bool>(
         &self,
-        payload: &mut [u8],
+        arrival: &mut Arrival<'_>,
         datagram: &mut SocketDatagram<V6>,
         found: &Found,
     ) -> Result<Egress, Drop> {
         let plane = &self.plane;
-        let packet = &Packet::new(&mut *payload);
+        let packet = &Packet::new(&mut *arrival.payload);
         datagram.check(packet.length())?;
         if !decide::is_admitted(plane, datagram, found) {
             decide::learn(plane, datagram, packet, 0, found)?;
         }
         let route = found.route();
+        if route.has(route::TAPPED_IN) {
+            self.copy(found, Direction::In, (arrival.source, arrival.local), arrival);
+        }
+        let packet = &Packet::new(&mut *arrival.payload);
         if route.has(route::POLICED) {
             decide::police(plane, found.index, datagram.ip_length())?;
         }
         if route.has(route::RTCP_PUNTED) && matches!(Media::at(packet, 0), Some(Media::Rtcp { .. })) {
             let generation = plane.generation(found.index).unwrap_or_default();
             // The kernel sums anew.
-            self.rtcp.take(LegId { slot: found.index, generation }, payload)?;
+            self.rtcp.take(LegId { slot: found.index, generation }, arrival.payload)?;
         }
-        let packet = &Packet::new(payload);
+        let packet = &Packet::new(&mut *arrival.payload);
         if route.has(route::MEASURED) {
             decide::measure(plane, found.index, packet, 0);
         }
@@ -90,7 +96,25 @@ impl Legs {
             decide::retag(plane, found.index, datagram, packet, 0);
         }
         let (from, to) = self.ends(found, route).ok_or(Drop::RemoteUnknown)?;
-        Ok(Egress { leg: found.index, from, to, traffic_class: datagram.traffic_class() })
+        let traffic_class = datagram.traffic_class();
+        if route.has(route::TAPPED_OUT) {
+            // Checked: more than one is left.
+            (arrival.hops, arrival.traffic_class) = (arrival.hops.map(|hops| hops - 1), traffic_class);
+            self.copy(found, Direction::Out, (from, to), arrival);
+        }
+        Ok(Egress { leg: found.index, from, to, traffic_class })
+    }
+
+    /// Copies a packet between two ends for whoever taps its leg.
+    fn copy(
+        &self,
+        found: &Found,
+        direction: Direction,
+        ends: (SocketAddr, SocketAddr),
+        arrival: &Arrival<'_>,
+    ) {
+        let Some(point) = self.plane.tap_point(found.index, direction) else { return };
+        self.plane.taps.datagram(point, ends, arrival.traffic_class, arrival.hops, arrival.payload);
     }
 
     /// Our side and the other side of what is sent for a leg.

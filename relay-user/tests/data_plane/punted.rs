@@ -26,6 +26,7 @@ as_in_the_kernel! {
     measured::{loss_order_and_duplicates_are_counted_where_they_happened, a_camera_beyond_its_limit_is_cut_and_others_are_not, an_idle_leg_learns_its_source_anew};
     retag::{every_field_is_changed_as_told_and_the_checksum_follows, the_other_direction_stays_as_it_is, payload_types_without_a_rule_and_the_marker_stay, a_switched_stream_goes_on_without_a_jump};
     loops::{what_two_relays_send_in_circles_ends, what_a_far_end_echoes_comes_back_once};
+    taps::{a_tap_sees_both_directions_of_its_leg, packets_beyond_a_limit_are_seen_as_they_arrived};
     shared_port::{sources_on_one_port_are_told_apart_by_ssrc_and_by_source, both_directions_of_a_leg_on_a_shared_port_work, legs_come_and_go_while_others_run_and_strangers_are_reported};
 }
 
