@@ -161,10 +161,8 @@ pub fn find<'a, P: Plane, D: Datagram<'a>>(
     packet: &Packet<'_>,
     payload: usize,
 ) -> Result<Found, Stray> {
-    let key = datagram.leg_key();
-    let guessed = if D::V6 { None } else { guess(plane, key) };
-    let found = guessed
-        .or_else(|| look_up(plane, key, D::V6, |addresses| datagram.is_for(&addresses.local)))
+    let found = guess(plane, datagram)
+        .or_else(|| look_up(plane, datagram.leg_key(), D::V6, |addresses| datagram.is_for(&addresses.local)))
         .ok_or(Stray::NoLeg)?;
     if found.route().has(route::SHARED) {
         return find_shared(plane, datagram, packet, payload, &found).ok_or(Stray::Unknown(found.index));
@@ -172,16 +170,28 @@ pub fn find<'a, P: Plane, D: Datagram<'a>>(
     Ok(found)
 }
 
-/// The leg of an IPv4 address and port, if it lies where the plane supposes: its own counters and it can then be fetched from
-/// memory at the same time, and its bucket not at all.
+/// The leg that a datagram is addressed to, if it is at first sight: over IPv4 where the plane supposes it, so that it and its
+/// counters can be fetched from memory at the same time, and its bucket not at all; over IPv6 as the first of its bucket.
 #[inline(always)]
-pub fn guess<P: Plane>(plane: &P, key: LegKey) -> Option<Found> {
-    let index = plane.guess(key);
+pub fn guess<'a, P: Plane, D: Datagram<'a>>(plane: &P, datagram: &D) -> Option<Found> {
+    let key = datagram.leg_key();
+    let index = if D::V6 { plane.bucket(key)? } else { plane.guess(key) };
     if index == 0 {
         return None;
     }
     let found = Found { index, leg: plane.leg(index)? };
-    if found.key() == key { Some(found) } else { None }
+    if found.key() != key {
+        return None;
+    }
+    if D::V6 {
+        let addresses = plane.addresses6(index)?;
+        // SAFETY: [`Plane`] promises a valid record, of which this member changes only while nothing leads to it.
+        let local = unsafe { (&raw const (*addresses).local).read_volatile() };
+        if !datagram.is_for(&local) {
+            return None;
+        }
+    }
+    Some(found)
 }
 
 /// The leg, or the shared port, at one of our addresses: `address` is that of IPv6, which `key` holds folded.

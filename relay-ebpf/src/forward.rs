@@ -268,7 +268,7 @@ fn unresolved<'a, D: Datagram<'a>>(
 }
 
 /// A datagram that takes new addresses of its own version of IP.
-trait Readdressed<'a>: Datagram<'a> {
+pub(crate) trait Readdressed<'a>: Datagram<'a> {
     /// Gives it the addresses of its leg's destination.
     fn readdress(&mut self, found: &Found) -> Result<(), Drop>;
 

@@ -54,11 +54,12 @@ impl<'a> Ethernet<'a> {
         Ok((Self { header }, payload, offset))
     }
 
-    /// The header of a frame without tags that carries this EtherType; `None` for every other frame.
+    /// The header of a frame, and its EtherType; of a frame with tags, that of the first tag.
     #[inline(always)]
-    pub fn untagged(packet: &Packet<'a>, ethertype: Be16) -> Option<Self> {
+    pub fn header(packet: &Packet<'a>) -> Option<(Self, Be16)> {
         let header = packet.view::<ETHERNET>(0)?;
-        if header.be16::<12>() == ethertype { Some(Self { header }) } else { None }
+        let ethertype = header.be16::<12>();
+        Some((Self { header }, ethertype))
     }
 
     /// Replaces destination and source MAC address, given as they lie in the header.
