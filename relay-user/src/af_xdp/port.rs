@@ -165,6 +165,10 @@ impl<W: Wakeup> Port<W> {
     pub(crate) fn flush(&mut self) {
         self.rings.transmit.publish();
         let mut waiting = self.rings.transmit.pending();
+        if waiting == 0 && self.link == Link::Down {
+            // What waited was taken when the worker slept: poll(2) makes the kernel send, too. So the device is up.
+            self.link = Link::Up;
+        }
         while waiting > 0 && self.link != Link::Gone && self.rings.transmit.needs_wakeup() {
             let error = self.wakeup.transmit().err().and_then(|error| error.raw_os_error());
             self.link = match error {

@@ -354,4 +354,19 @@ mod tests {
         assert_eq!(worker.handler().0.sent, 2, "it is up again");
         check(&worker, &kernel).unwrap();
     }
+
+    #[test]
+    fn a_device_that_came_up_while_the_worker_slept_is_sent_to_again() {
+        let (mut worker, mut kernel) = set_up().unwrap();
+        worker.wakeup_mut(1).unwrap().0.push_back(libc::ENETDOWN);
+        deliver(&mut worker, &mut kernel[0], 2, 3, 20);
+        worker.turn();
+        // The worker's poll(2) made the kernel send what waited, without a wakeup of ours.
+        take(&mut kernel[1], 1);
+        worker.turn();
+        deliver(&mut worker, &mut kernel[0], 2, 3, 20);
+        worker.turn();
+        assert_eq!((worker.handler().0.sent, worker.handler().0.dropped), (2, 0));
+        check(&worker, &kernel).unwrap();
+    }
 }

@@ -12,7 +12,7 @@ use crate::media::*;
 const VIEWER: usize = 1;
 
 /// Why packets may be dropped while a device or the way through it is gone.
-const AWAY: [&str; 3] = ["no_device", "no_route", "next_hop_unresolved"];
+pub(crate) const AWAY: [&str; 3] = ["no_device", "no_route", "next_hop_unresolved"];
 
 #[test]
 fn media_resumes_when_the_device_towards_the_receiver_comes_up_again() {
@@ -146,7 +146,7 @@ fn packets_that_a_smaller_device_does_not_take_are_counted_until_it_is_large_aga
 }
 
 /// The wire of a side, made again as the topology made it.
-fn make_again(bench: &Bench, side: Side) {
+pub(crate) fn make_again(bench: &Bench, side: Side) {
     let topology = &bench.topology;
     let terminal =
         if side.terminal == Topology::VIEWER.terminal { &topology.viewer } else { &topology.camera };

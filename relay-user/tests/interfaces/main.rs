@@ -11,5 +11,6 @@ mod addresses;
 mod devices;
 mod media;
 mod neighbours;
+mod punted;
 mod queues;
 mod refusals;

@@ -7,7 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use relay_user::{
-    AttachedInterface, LegId, LegSpec, LegStatistics, ModeChoice, Options, Plan, Relay, StreamSpec,
+    AttachedInterface, LegId, LegSpec, LegStatistics, ModeChoice, Options, Plan, PuntCounters, Relay,
+    StreamSpec,
 };
 use testbed::{Namespace, Topology};
 use tokio::runtime::Runtime;
@@ -21,6 +22,9 @@ const FLOWS: u64 = 50;
 /// No packet for so long is media that has stopped.
 const STOPPED: Duration = Duration::from_millis(100);
 
+/// AF_XDP frames of each queue where they shall be few: as few as there may be.
+pub(crate) const PUNT_FRAMES: u32 = 128;
+
 /// The relay's ports, and the terminals'.
 pub(crate) const LEG_PORT: u16 = 30000;
 pub(crate) const TERMINAL_PORT: u16 = 5004;
@@ -30,6 +34,8 @@ pub(crate) struct Bench {
     pub(crate) relay: Relay,
     pub(crate) runtime: Runtime,
     pub(crate) topology: Topology,
+    /// User space sends on what its legs receive.
+    punting: bool,
 }
 
 impl Bench {
@@ -39,18 +45,36 @@ impl Bench {
 
     /// A relay that runs on the two wires of a topology, and on more interfaces.
     pub(crate) fn on(topology: Topology, more: &[&str]) -> Self {
-        let mut interfaces = vec![Topology::CAMERA.device.to_owned(), Topology::VIEWER.device.to_owned()];
-        interfaces.extend(more.iter().map(ToString::to_string));
+        let mut interfaces = vec![Topology::CAMERA.device, Topology::VIEWER.device];
+        interfaces.extend(more);
+        Self::across(topology, &interfaces, Options::default())
+    }
+
+    /// The same on the two wires, with legs whose packets user space sends on, and as few frames for them as there may be:
+    /// each is used again and again.
+    pub(crate) fn punting() -> Self {
+        let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
+        Self::punting_across(topology, &[Topology::CAMERA.device, Topology::VIEWER.device])
+    }
+
+    /// The same on these interfaces.
+    pub(crate) fn punting_across(topology: Topology, interfaces: &[&str]) -> Self {
+        let options = Options { punt_frames: PUNT_FRAMES, ..Options::default() };
+        Self { punting: true, ..Self::across(topology, interfaces, options) }
+    }
+
+    fn across(topology: Topology, interfaces: &[&str], options: Options) -> Self {
+        let interfaces = interfaces.iter().map(ToString::to_string).collect();
         let start = || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             // The threads of the runtime, and so its sockets, are in the namespace of the thread that makes it.
             let runtime = runtime.unwrap();
-            let options = Options { interfaces, mode: ModeChoice::Native, legs: 64, ..Options::default() };
+            let options = Options { interfaces, mode: ModeChoice::Native, legs: 64, ..options };
             let relay = runtime.block_on(Relay::start(&options)).expect("the relay starts");
             (runtime, relay)
         };
         let (runtime, relay) = topology.relay.run(start).unwrap();
-        Self { relay, runtime, topology }
+        Self { relay, runtime, topology, punting: false }
     }
 
     /// Runs `ip` in the relay's namespace.
@@ -75,8 +99,22 @@ impl Bench {
     /// Installs legs, and a stream from the first to the second.
     pub(crate) fn install(&self, legs: [LegSpec; 2]) -> [LegId; 2] {
         let plan = Plan { legs: legs.into(), streams: vec![StreamSpec { ingress: 0, egress: 1 }] };
-        let legs = self.runtime.block_on(self.relay.install(&plan)).unwrap();
-        legs.try_into().unwrap()
+        self.install_plan(plan).try_into().unwrap()
+    }
+
+    /// Installs a plan, each leg on the path that this is about.
+    pub(crate) fn install_plan(&self, mut plan: Plan) -> Vec<LegId> {
+        for leg in &mut plan.legs {
+            leg.punted |= self.punting;
+        }
+        self.runtime.block_on(self.relay.install(&plan)).unwrap()
+    }
+
+    /// What was counted on the way through user space; it runs, and no frame was ever where it cannot be.
+    pub(crate) fn punts(&self) -> PuntCounters {
+        let path = self.relay.punt_path().unwrap();
+        assert_eq!((path.problem, path.counters.misplaced), (None, 0));
+        path.counters
     }
 
     /// Media from the camera to the viewer, over IPv4, once it flows.
@@ -232,8 +270,9 @@ impl<'a> Media<'a> {
         let statistics = self.statistics();
         let (sent, arrived) = (self.sent.load(Ordering::Relaxed), self.arrived.load(Ordering::Relaxed));
         let dropped = self.dropped(reasons);
-        let refused: u64 =
-            self.bench.relay.device_counters().iter().map(|device| device.refused + device.unsent).sum();
+        let devices = self.bench.relay.device_counters();
+        let refused = devices.iter().map(|device| device.refused + device.unsent).sum::<u64>()
+            + self.bench.punts().device_refused;
         let books = format!("sent {sent}, arrived {arrived}, refused {refused}, {statistics:?}");
         assert_eq!(statistics.received, sent, "lost before the relay: {books}");
         assert_eq!(statistics.received, statistics.forwarded + dropped, "another reason: {books}");
