@@ -4,6 +4,8 @@
 //! ```text
 //! hold STATE LEGS INTERFACE...      prints `ready N` when it runs: N legs were adopted; a STATE of `-` is none
 //! call LOCAL REMOTE LOCAL REMOTE    two legs and a stream each way; prints `called`
+//! punt LOCAL REMOTE LOCAL REMOTE    the same, and user space sends the packets on; prints `called`
+//! counters                          one line for each counter that is not zero, with its name; then `end`
 //! legs                              one line for each leg, by its local address, then `end`
 //! backend                           who forwards, and why
 //! devices                           one line for each interface: what it refused, and what was not sent; then `end`
@@ -39,14 +41,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     while let Some(line) = lines.recv().await {
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-            ["call", addresses @ ..] => {
+            [what @ ("call" | "punt"), addresses @ ..] => {
                 let addresses: Vec<SocketAddr> =
                     addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
-                let leg = |pair: &[SocketAddr]| LegSpec::new(pair[0]).remote(pair[1]).owner(OWNER);
+                let leg = |pair: &[SocketAddr]| {
+                    LegSpec::new(pair[0]).remote(pair[1]).owner(OWNER).punted(*what == "punt")
+                };
                 let streams =
                     vec![StreamSpec { ingress: 0, egress: 1 }, StreamSpec { ingress: 1, egress: 0 }];
                 relay.install(&Plan { legs: addresses.chunks_exact(2).map(leg).collect(), streams }).await?;
                 println!("called");
+            }
+            ["counters"] => {
+                for (name, count) in relay.counters() {
+                    println!("{name} {count}");
+                }
+                println!("end");
             }
             ["legs"] => {
                 let adopted: Vec<LegId> = relay.adopted().into_iter().map(|(leg, _)| leg).collect();

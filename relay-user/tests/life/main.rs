@@ -5,6 +5,7 @@
 
 mod crash;
 mod migration;
+mod punted;
 mod refusals;
 mod scale;
 mod support;

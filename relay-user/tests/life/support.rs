@@ -14,6 +14,8 @@ use testbed::Topology;
 
 /// Packets a second that media has in these tests.
 const RATE: u32 = 20_000;
+/// No test lasts so long.
+const LONGEST: Duration = Duration::from_secs(240);
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -120,6 +122,21 @@ impl Holder {
         assert_eq!(self.hear(), "called");
     }
 
+    /// The same, and user space sends its packets on.
+    pub(crate) fn punted_call(&mut self) {
+        self.say(&format!("punt {} {} {} {}", camera_leg(), camera(), viewer_leg(), viewer()));
+        assert_eq!(self.hear(), "called");
+    }
+
+    /// A counter of the relay's, by its name.
+    pub(crate) fn counter(&mut self, name: &str) -> u64 {
+        self.say("counters");
+        let lines: Vec<String> =
+            std::iter::repeat_with(|| self.hear()).take_while(|line| line != "end").collect();
+        let found = lines.iter().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        found.unwrap_or(0)
+    }
+
     /// The legs, that of the camera first.
     pub(crate) fn legs(&mut self) -> Vec<Leg> {
         self.say("legs");
@@ -217,8 +234,9 @@ impl Media {
         socket2::SockRef::from(&to).set_recv_buffer_size(64 << 20).unwrap();
         to.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&arrived));
+        let ended = Arc::clone(&stop);
         let sender = std::thread::spawn(move || send(&from, &stopped));
-        let receiver = std::thread::spawn(move || receive(&to, &counted));
+        let receiver = std::thread::spawn(move || receive(&to, &ended, &counted));
         Self { stop, sender, receiver, arrived }
     }
 
@@ -228,6 +246,20 @@ impl Media {
         while self.arrived.load(Ordering::Relaxed) - before < packets {
             assert!(start.elapsed() < PATIENCE, "media does not flow");
             std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until nothing arrives any more.
+    pub(crate) fn stops(&self) {
+        const SILENCE: Duration = Duration::from_millis(100);
+        let start = Instant::now();
+        loop {
+            let before = self.arrived.load(Ordering::Relaxed);
+            std::thread::sleep(SILENCE);
+            if self.arrived.load(Ordering::Relaxed) == before {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "media flows on");
         }
     }
 
@@ -264,8 +296,8 @@ fn send(socket: &UdpSocket, stop: &AtomicBool) -> u32 {
     sent
 }
 
-/// Receives until nothing has come for half a second after the first.
-fn receive(socket: &UdpSocket, arrived: &AtomicU32) -> Vec<u32> {
+/// Receives until nothing comes for half a second after the sender was stopped.
+fn receive(socket: &UdpSocket, stop: &AtomicBool, arrived: &AtomicU32) -> Vec<u32> {
     let mut numbers = Vec::new();
     let mut packet = [0; 2048];
     let start = Instant::now();
@@ -275,7 +307,7 @@ fn receive(socket: &UdpSocket, arrived: &AtomicU32) -> Vec<u32> {
                 numbers.push(u32::from_be_bytes(packet[12..16].try_into().unwrap()));
                 arrived.fetch_add(1, Ordering::Relaxed);
             }
-            Err(_) if numbers.is_empty() && start.elapsed() < PATIENCE => {}
+            Err(_) if !stop.load(Ordering::Relaxed) && start.elapsed() < LONGEST => {}
             Err(_) => return numbers,
         }
     }
