@@ -386,7 +386,23 @@ pub fn retag<'a, P: Plane, D: Datagram<'a>>(
     payload: usize,
 ) {
     let Some(record) = plane.retag(index) else { return };
-    // SAFETY: [`Plane`] promises a valid record; field by field, because not every packet needs all.
+    // SAFETY: [`Plane`] promises a valid record.
+    unsafe { retag_as(plane, record, datagram, packet, payload) };
+}
+
+/// As [`retag`], by a record of whatever map.
+///
+/// # Safety
+/// `record` must point into a record that the plane's maps gave, as [`Plane`] says.
+#[inline(always)]
+pub unsafe fn retag_as<'a, P: Plane, D: Datagram<'a>>(
+    plane: &P,
+    record: *mut Retag,
+    datagram: &mut D,
+    packet: &Packet<'_>,
+    payload: usize,
+) {
+    // SAFETY: the caller promises a valid record; field by field, because not every packet needs all.
     let (flags, word, ssrc) = unsafe {
         (
             (&raw const (*record).flags).read_volatile(),

@@ -10,6 +10,7 @@ pub mod checksum;
 pub mod decide;
 pub mod device;
 pub mod event;
+pub mod fan_out;
 pub mod frame;
 pub mod kernel_path;
 pub mod layout;

@@ -3,6 +3,7 @@
 use crate::address::Ipv6;
 use crate::device::{DeviceKey, DeviceOffsets, SlotKey};
 use crate::event::Event;
+use crate::fan_out::{Block, Bulk, FanDevice, Group, Losses, Receiver, Turn};
 use crate::ledger::{Ledger, NeighbourRecord};
 use crate::leg::{Addresses6, Admission, Leg, LegDrops, LegHint, Traffic};
 use crate::next_hop::NextHop;
@@ -52,3 +53,17 @@ unsafe impl aya::Pod for DeviceKey {}
 unsafe impl aya::Pod for SlotKey {}
 // SAFETY: as above.
 unsafe impl aya::Pod for DeviceOffsets {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Group {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Block {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Receiver {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Losses {}
+// SAFETY: as above.
+unsafe impl aya::Pod for FanDevice {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Turn {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Bulk {}

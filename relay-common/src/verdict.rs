@@ -73,6 +73,19 @@ reasons! {
     RtcpUntranslated = "rtcp_untranslated", "RTCP of a retagged stream that is malformed, or tells a time that the stream's next packet decides.";
 }
 
+reasons! {
+    /// Why a copy was not sent to one receiver of a group.
+    Loss, LOSSES:
+    Refused = "refused", "The egress device did not take the copy: its ring is full, or it is down.";
+    Incomplete = "incomplete", "The kernel had no memory for the copy.";
+    TooBig = "too_big", "The packet is larger than the egress device takes, or lies in several buffers.";
+    NoDevice = "no_device", "The egress device is not there, or is down.";
+    NextHopUnresolved = "next_hop_unresolved", "The neighbour that it would be sent through has no MAC address yet.";
+    NoRoute = "no_route", "There is no route any more to where it would be sent.";
+    NoChecksum = "no_checksum", "The packet has no UDP checksum, and leaves over IPv6, where it must have one.";
+    NoRoom = "no_room", "The frame has no room for the longer headers that it must leave with.";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +94,7 @@ mod tests {
     fn variants_are_their_own_index() {
         assert!(Pass::ALL.iter().enumerate().all(|(index, pass)| *pass as usize == index));
         assert!(Drop::ALL.iter().enumerate().all(|(index, drop)| *drop as usize == index));
+        assert!(Loss::ALL.iter().enumerate().all(|(index, loss)| *loss as usize == index));
     }
 
     #[test]

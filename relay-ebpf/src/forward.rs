@@ -7,7 +7,7 @@ use relay_common::decide::{self, Found, Plane, Stray, Subject};
 use relay_common::event;
 use relay_common::frame::ethernet::{ETHERNET, Payload};
 use relay_common::frame::{Datagram, Ethernet, Ipv4Udp, Ipv6Udp};
-use relay_common::leg::{Route, route, traffic_index};
+use relay_common::leg::{Route, Traffic, route, traffic_index};
 use relay_common::media::Media;
 use relay_common::packet::Packet;
 use relay_common::punt as reasons;
@@ -15,7 +15,7 @@ use relay_common::tap::Direction;
 use relay_common::verdict::{Drop, Pass};
 
 use crate::plane::{Maps, cpu};
-use crate::{Verdict, learn, maps, punt, rebuild, stray, tap, too_big};
+use crate::{Verdict, fan_out, learn, maps, punt, rebuild, stray, tap, too_big};
 
 /// What ends the way of a packet that is not forwarded.
 enum End {
@@ -149,6 +149,11 @@ fn relay<'a, D: Readdressed<'a>>(
     }
     let hop = match hop {
         Ok(hop) => hop,
+        Err(_) if route.has(route::FAN_OUT) => {
+            let action = fan_out::enqueue::enqueue(ctx, found.index).ok_or(Drop::NoRoom)?;
+            count(traffic, length);
+            return Ok(action);
+        }
         Err(reason) => {
             unresolved(packet, &datagram, offset, found, route, reason);
             return Err(reason.into());
@@ -173,6 +178,16 @@ fn relay<'a, D: Readdressed<'a>>(
     } else {
         rebuild::rebuild::<D>(ctx, found.index, offset, route.index())?;
     }
+    count(traffic, length);
+    if route.has(route::TAPPED_OUT) {
+        tap::copy(ctx, found.index, Direction::Out);
+    }
+    Ok(action)
+}
+
+/// One more packet that is sent on.
+#[inline(always)]
+fn count(traffic: Option<*mut Traffic>, length: usize) {
     if let Some(traffic) = traffic {
         // SAFETY: this CPU's own record; the program is not preempted by itself on one CPU.
         unsafe {
@@ -180,10 +195,6 @@ fn relay<'a, D: Readdressed<'a>>(
             (*traffic).bytes += length as u64;
         }
     }
-    if route.has(route::TAPPED_OUT) {
-        tap::copy(ctx, found.index, Direction::Out);
-    }
-    Ok(action)
 }
 
 /// What legs with more than a plain rewrite do before a packet is sent on; the action, if it goes to user space instead.

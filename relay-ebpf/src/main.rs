@@ -6,6 +6,7 @@
 
 mod count;
 mod express;
+mod fan_out;
 mod forward;
 mod learn;
 mod maps;
@@ -62,6 +63,24 @@ pub fn relay(ctx: XdpContext) -> u32 {
             action
         }
     }
+}
+
+/// Copies packets of a group, behind the queue of a CPU.
+#[xdp(frags, map = "cpumap")]
+pub fn fan_out_broadcast(ctx: XdpContext) -> u32 {
+    fan_out::broadcast::broadcast(&ctx)
+}
+
+/// Gives each copy the headers of its receiver.
+#[xdp(frags, map = "devmap")]
+pub fn fan_out_deliver(ctx: XdpContext) -> u32 {
+    fan_out::deliver::deliver(&ctx)
+}
+
+/// Sends a packet to the next block of its group.
+#[xdp(frags)]
+pub fn fan_out_further(ctx: XdpContext) -> u32 {
+    fan_out::further::further(&ctx)
 }
 
 /// Counts frames that were sent on and that the ring of their device did not take.

@@ -2,11 +2,13 @@
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    macros::map,
-    maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, SockMap, XskMap},
+    btf_maps,
+    macros::{btf_map, map},
+    maps::{Array, CpuMap, DevMap, HashMap, PerCpuArray, RingBuf, SockMap, XskMap},
 };
 use relay_common::address::Ipv6;
 use relay_common::device::{DeviceKey, SlotKey};
+use relay_common::fan_out::{self, Block, Bulk, FanDevice, Group, Losses, Receiver, Turn};
 use relay_common::kernel_path;
 use relay_common::leg::{Addresses6, Admission, HINTS, Leg, LegDrops, LegHint, Traffic};
 use relay_common::limits;
@@ -122,6 +124,51 @@ pub(crate) static REFUSED: HashMap<DeviceKey, u64> = HashMap::with_max_entries(l
 /// Frames that never reached the ring of the device in this slot of `DEVICES`.
 #[map]
 pub(crate) static UNSENT: HashMap<SlotKey, u64> = HashMap::with_max_entries(limits::DEVICES, 0);
+
+/// Groups, by the index of the leg that their packets arrive on.
+#[map]
+pub(crate) static GROUPS: Array<Group> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Blocks of groups; index 0 is never used.
+#[map]
+pub(crate) static BLOCKS: Array<Block> = Array::with_max_entries(fan_out::BLOCKS, BPF_F_MMAPABLE);
+
+/// Where the packets of receivers go, by the index of their legs.
+#[map]
+pub(crate) static RECEIVERS: Array<Receiver> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What was sent to receivers, by leg and CPU: see `relay_common::leg::traffic_index`.
+#[map]
+pub(crate) static RECEIVER_TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What was not, by leg.
+#[map]
+pub(crate) static RECEIVER_LOSSES: Array<Losses> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What devices take, by their slot.
+#[map]
+pub(crate) static FAN_DEVICES: Array<FanDevice> = Array::with_max_entries(limits::DEVICES, BPF_F_MMAPABLE);
+
+/// The queues before the broadcast, by CPU.
+#[map]
+pub(crate) static FAN_CPUS: CpuMap = CpuMap::with_max_entries(1, 0);
+
+/// Device maps that make copies, by `relay_common::fan_out::fan_index`.
+#[btf_map]
+pub(crate) static FANS: btf_maps::ArrayOfMaps<btf_maps::DevMap<1>, { fan_out::FANS as usize }> =
+    btf_maps::ArrayOfMaps::new();
+
+/// Broadcasts of each CPU.
+#[map]
+pub(crate) static BROADCASTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whose turn it is, by the slot of the device.
+#[map]
+pub(crate) static TURNS: PerCpuArray<Turn> = PerCpuArray::with_max_entries(limits::DEVICES, 0);
+
+/// Whom the copies of the batch are for that is being handed to a device.
+#[map]
+pub(crate) static BULKS: PerCpuArray<Bulk> = PerCpuArray::with_max_entries(1, 0);
 
 /// Records of `LEGS`. Set by the user half when it loads the program; a constant for the verifier.
 #[unsafe(no_mangle)]

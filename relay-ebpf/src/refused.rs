@@ -7,6 +7,7 @@ use aya_ebpf::programs::RawTracePointContext;
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use relay_common::device::{DeviceKey, DeviceOffsets, SlotKey};
 
+use crate::fan_out::losses;
 use crate::maps;
 
 /// Where the kernel keeps what is read here. Set by the user half when it loads the program.
@@ -17,13 +18,20 @@ static DEVICE_OFFSETS: DeviceOffsets = DeviceOffsets { interface: 0, namespace: 
 /// batch of the whole machine, so the usual case ends at once.
 #[inline(always)]
 pub(crate) fn by_ring(ctx: &RawTracePointContext) {
-    let refused: i32 = ctx.arg(3);
-    if refused <= 0 {
+    let refused = match losses::settle(ctx) {
+        // What the program that gave copies their headers dropped is in the kernel's number, and was counted there.
+        Some(copies) => copies,
+        None => {
+            let drops: i32 = ctx.arg(3);
+            if drops < 0 { 0 } else { drops as u64 }
+        }
+    };
+    if refused == 0 {
         return;
     }
     let device: *const u8 = ctx.arg(1);
     let Some(key) = key(device) else { return };
-    add(&maps::REFUSED, &key, refused as u64);
+    add(&maps::REFUSED, &key, refused);
 }
 
 /// `xdp_redirect_err(from, program, target, error, map type, map, index)`: a frame never reached a device's ring.

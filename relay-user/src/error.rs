@@ -174,6 +174,9 @@ pub enum InstallError {
         /// Why AF_XDP does not run.
         problem: String,
     },
+    /// The legs cannot receive what arrives on another.
+    #[error(transparent)]
+    FanOut(#[from] crate::fan_out::FanOutError),
     /// Every slot is taken.
     #[error("all {capacity} legs are in use; raise the relay's capacity, or end calls")]
     Full {

@@ -123,7 +123,7 @@ impl Relay {
     }
 
     /// Whether the maps are still ours to write.
-    fn check_open(&self) -> Result<(), InstallError> {
+    pub(crate) fn check_open(&self) -> Result<(), InstallError> {
         if self.shared.closed.load(Ordering::Acquire) { Err(InstallError::Closed) } else { Ok(()) }
     }
 }

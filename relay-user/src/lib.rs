@@ -37,6 +37,7 @@ mod counters;
 mod device_counters;
 mod error;
 mod event;
+mod fan_out;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hints;
@@ -58,6 +59,7 @@ mod pins;
 mod plan;
 mod plane;
 mod quality;
+mod receivers;
 mod relay;
 mod resolve;
 mod retag;
@@ -80,6 +82,7 @@ pub use backend::Backend;
 pub use device_counters::DeviceCounters;
 pub use error::{InstallError, RouteError, StartError};
 pub use event::Event;
+pub use fan_out::{FanOutError, GroupStatistics};
 pub use kernel::LoadError;
 pub use leg::{
     LegId, LegSpec, MediaKind, ParseLegIdError, PayloadTypes, RtcpMode, SHORTEST_RELEARN, Sharing,

@@ -1,5 +1,6 @@
 //! How much memory legs take: computed from the records, so that it is right by construction.
 
+use relay_common::fan_out::{Group, Losses, Receiver};
 use relay_common::ledger::Ledger;
 use relay_common::leg::{Addresses6, Admission, Leg, LegDrops, Traffic};
 use relay_common::limits::leg_buckets;
@@ -32,11 +33,14 @@ const SHARED: usize = size_of::<Leg>()
     + size_of::<LegDrops>()
     + size_of::<UserTraffic>()
     + size_of::<Ledger>()
+    + size_of::<Group>()
+    + size_of::<Receiver>()
+    + size_of::<Losses>()
     // What was counted in maps that these replaced.
     + PER_CPU;
 
 /// Bytes of a leg's records of each CPU.
-const PER_CPU: usize = size_of::<Traffic>() + size_of::<Quality>();
+const PER_CPU: usize = 2 * size_of::<Traffic>() + size_of::<Quality>();
 
 impl Memory {
     /// For a relay with room for `legs` legs on a machine with `cpus` possible CPUs (`/sys/devices/system/cpu/possible`).

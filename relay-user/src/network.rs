@@ -87,15 +87,19 @@ fn apply(shared: &Shared, change: Change) -> bool {
             if let Some(slot) = again {
                 state.next_hops.attached(index, slot);
             }
+            state.tell_devices();
             drop(state);
-            if again.is_some() {
+            if let Some(slot) = again {
+                remake_fans(shared, &[(index, slot)]);
                 run_punts(shared);
             }
             moved || again.is_some()
         }
         Change::LinkGone(index) => {
             shared.interfaces().link_gone(index);
-            shared.state().next_hops.link_gone(index);
+            let mut state = shared.state();
+            state.next_hops.link_gone(index);
+            state.tell_devices();
             true
         }
         Change::Neighbour(neighbour) => {
@@ -129,11 +133,24 @@ async fn try_read_anew(shared: &Shared) -> io::Result<()> {
     for (index, slot) in &again {
         state.next_hops.attached(*index, *slot);
     }
+    state.tell_devices();
     drop(state);
     if !again.is_empty() {
+        remake_fans(shared, &again);
         run_punts(shared);
     }
     Ok(())
+}
+
+/// Copies for devices, by index and slot, that were made anew.
+fn remake_fans(shared: &Shared, devices: &[(u32, u32)]) {
+    // Whoever holds it makes them at this moment.
+    let Ok(setup) = shared.fan_out.try_lock() else { return };
+    for (interface, slot) in devices {
+        if let Some(Err(error)) = setup.as_ref().map(|setup| setup.device_made(*slot, *interface)) {
+            tracing::warn!(interface, %error, "a device that is there again gets no copies");
+        }
+    }
 }
 
 /// Tells the packet path which addresses are ours.

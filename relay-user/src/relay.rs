@@ -23,6 +23,7 @@ use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
 use crate::error::{RouteError, StartError};
 use crate::event::Event;
+use crate::fan_out::{FanOut, FanOutSetup};
 use crate::hints::Hints;
 use crate::interfaces::{self, Devices, Interfaces};
 use crate::kernel::{Capacity, Kernel};
@@ -181,6 +182,7 @@ impl Relay {
             port_ranges,
             local_addresses,
             steered,
+            fan_out,
             ..
         } = kernel;
         let (rtcp_inbox, rtcp_arrivals) = rtcp::inbox();
@@ -229,7 +231,8 @@ impl Relay {
             .map_err(|error| StartError::Device(options.interfaces.join(", "), error))?;
         let mut hops = NextHops::new(next_hops, slots.clone()).remembering(kernel.neighbours);
         hops.read_anew(links.clone(), &neighbours);
-        let mut state = State::new(table, records, counters, hops, payload_maps);
+        let (fan_out, fan_out_setup) = FanOut::new(fan_out, table.slots(), cpus);
+        let mut state = State::new(table, records, counters, hops, payload_maps).with_fan_out(fan_out);
         let adopted = state.adopt(Instant::now()).into_iter().collect();
         let decider = Legs::new(plane, rtcp_intake.clone());
         let kernel_path = KernelPath::start(&mut program, steered, decider).inspect_err(|error| {
@@ -257,6 +260,7 @@ impl Relay {
             events: broadcast::Sender::new(EVENTS),
             resolved: Notify::new(),
             reroute: Notify::new(),
+            fan_out: tokio::sync::Mutex::new(Some(fan_out_setup)),
             taps: Taps::new(Some(tapped), &tap_inlet),
             pins: Mutex::new(pins),
             adopted,
@@ -331,6 +335,7 @@ impl Relay {
             events: broadcast::Sender::new(EVENTS),
             resolved: Notify::new(),
             reroute: Notify::new(),
+            fan_out: tokio::sync::Mutex::new(None),
             taps: Taps::new(None, &tap_inlet),
             pins: Mutex::new(None),
             adopted: HashSet::new(),
@@ -398,6 +403,10 @@ impl Relay {
     /// Ends everything that works beside the callers.
     fn end_tasks(&self) {
         self.tasks.end();
+        // Who makes it at this moment finds the data plane closed; with the last handle it goes, too.
+        if let Ok(mut fan_out) = self.shared.fan_out.try_lock() {
+            fan_out.iter_mut().for_each(FanOutSetup::end);
+        }
         if let Some(mut punts) = self.shared.punts() {
             punts.run(&HashMap::new());
         }

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, broadcast};
 use crate::af_xdp::Punts;
 use crate::backend::{Backend, Ports};
 use crate::event::Event;
+use crate::fan_out::FanOutSetup;
 use crate::leg::LegId;
 use crate::netlink::Netlink;
 use crate::ours::Ours;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<Event>,
     /// Rings at each change of a link or a neighbour.
     pub(crate) resolved: Notify,
+    /// What groups need of the kernel, where there is a program.
+    pub(crate) fan_out: tokio::sync::Mutex<Option<FanOutSetup>>,
     pub(crate) taps: Taps,
     pub(crate) rtcp: Arc<Counts>,
     /// Rings when a leg was given a next hop that may be out of date.

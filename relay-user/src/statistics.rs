@@ -97,6 +97,9 @@ pub struct LegStatistics {
     /// Packets that arrived for this leg and were dropped, by reason (the name of the drop reason, and the count);
     /// only reasons that occurred.
     pub dropped: Vec<(&'static str, u64)>,
+    /// For a receiver of a group ([`crate::Relay::join`]): copies that did not leave, by reason. Those that the device refused
+    /// (`refused`) are also counted as sent, as they are for every leg; all others are not.
+    pub lost: Vec<(&'static str, u64)>,
     /// How long no packet was admitted on this leg, to the second. Counts from the installation while there was none.
     pub idle: Duration,
     /// The source that the leg admits now: told or learned.

@@ -19,6 +19,8 @@ pub const PUNTED: u32 = 1 << 26;
 pub const SHARED: u32 = 1 << 27;
 /// The destination is of IPv6.
 pub const TO_V6: u32 = 1 << 28;
+/// Packets go to the receivers of a group ([`crate::fan_out`]); there is no next hop of their own.
+pub const FAN_OUT: u32 = 1 << 29;
 
 const INDEX: u32 = (1 << 20) - 1;
 /// What costs a look beyond the leg's own record.

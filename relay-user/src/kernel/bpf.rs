@@ -11,6 +11,7 @@ use std::path::Path;
 const MAP_CREATE: libc::c_long = 0;
 const LOOKUP_ELEM: libc::c_long = 1;
 const UPDATE_ELEM: libc::c_long = 2;
+const UPDATE_BATCH: libc::c_long = 26;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -174,6 +175,36 @@ pub(crate) fn enter<V>(map: BorrowedFd<'_>, key: &u32, value: &V) -> io::Result<
     let (key, value) = (std::ptr::from_ref(key) as u64, std::ptr::from_ref(value) as u64);
     let mut attributes = ElementAttributes { map: map.as_raw_fd(), reserved: 0, key, value, flags: 0 };
     call(UPDATE_ELEM, &mut attributes).map(|_| ())
+}
+
+/// Writes some elements of a map whose values have 32 bits, all by one call.
+///
+/// # Errors
+/// The kernel's; some may be written then.
+pub(crate) fn enter_all(map: BorrowedFd<'_>, keys: &[u32], values: &[u32]) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map: i32,
+        element_flags: u64,
+        flags: u64,
+    }
+    let count = u32::try_from(keys.len().min(values.len())).map_err(io::Error::other)?;
+    let mut attributes = Attributes {
+        in_batch: 0,
+        out_batch: 0,
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count,
+        map: map.as_raw_fd(),
+        element_flags: 0,
+        flags: 0,
+    };
+    call(UPDATE_BATCH, &mut attributes).map(|_| ())
 }
 
 /// Gives an object a name in the BPF file system, where it outlives the process.

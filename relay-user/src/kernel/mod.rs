@@ -2,6 +2,7 @@
 
 pub(crate) mod bpf;
 mod btf;
+mod fan_out;
 mod maps;
 mod object;
 mod raw_array;
@@ -31,6 +32,7 @@ use crate::device_counters::{self, DeviceDrops};
 use crate::plane::Records;
 
 pub(crate) use btf::Btf;
+pub(crate) use fan_out::{FanOutKernel, FanOutPrograms};
 pub(crate) use maps::{Capacity, KEPT, Owner};
 pub(crate) use raw_array::RawArray;
 pub(crate) use shared_array::SharedArray;
@@ -138,6 +140,7 @@ pub(crate) struct Kernel {
     pub(crate) steered: Result<SteeredSockets, SteeringError>,
     pub(crate) ledger: SharedArray<Ledger>,
     pub(crate) neighbours: SharedArray<NeighbourRecord>,
+    pub(crate) fan_out: FanOutKernel,
 }
 
 impl Kernel {
@@ -172,6 +175,7 @@ impl Kernel {
                 loader.map_pin_path(map.name, folder.join(map.name));
             }
         }
+        fan_out::size(&mut loader, capacity);
         let of_user = |name| -> Result<MapData, LoadError> {
             let mismatch = || LoadError::Mismatch { kind: "map", name, source: None };
             KEPT.iter().find(|map| map.name == name).ok_or_else(mismatch)?.of_user(folder, capacity)
@@ -186,6 +190,7 @@ impl Kernel {
         let program: &mut Xdp = program(&mut ebpf, RELAY)?;
         program.load().map_err(refused_program)?;
         // Before the maps are taken out of the object.
+        let fan_out = fan_out::load(&mut ebpf);
         let steered = steering::load(&mut ebpf);
         let tracepoints = folder.map(|maps| maps.with_file_name("tracepoints"));
         if let Err(error) = offsets.and_then(|_| device_counters::attach(&mut ebpf, tracepoints.as_deref())) {
@@ -227,6 +232,7 @@ impl Kernel {
             steered,
             ledger: shared_memory("LEDGER", &ledger)?,
             neighbours: shared_memory("NEIGHBOURS", &neighbours)?,
+            fan_out: fan_out::take(&mut ebpf, fan_out)?,
             program: Program(ebpf),
         })
     }

@@ -9,6 +9,7 @@ use std::io;
 use std::net::IpAddr;
 
 use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -97,6 +98,33 @@ impl Queries {
         refused
     }
 
+    /// Index of the device of this name; `None` if there is none.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub(crate) fn link_index(&mut self, name: &str) -> io::Result<Option<u32>> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        match self.ask(std::iter::once(RouteNetlinkMessage::GetLink(message)))?.pop() {
+            Some(Ok(RouteNetlinkMessage::NewLink(link))) => Ok(Some(link.header.index)),
+            Some(Err(error)) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Some(Err(error)) => Err(error),
+            _ => Err(io::Error::other("the kernel answered a question for a device with something else")),
+        }
+    }
+
+    /// Has the kernel make (`NewLink`), change (`SetLink`) or remove (`DelLink`) a device.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked, or refuses.
+    pub(crate) fn order_link(&mut self, order: RouteNetlinkMessage) -> io::Result<()> {
+        // An order that is obeyed is not answered.
+        match self.ask(std::iter::once(order))?.pop() {
+            Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends all messages in one call and collects their answers, in the order of the messages. No answer is
     /// [`io::ErrorKind::WouldBlock`].
     fn ask(
@@ -112,6 +140,7 @@ impl Queries {
             self.sequence = self.sequence.wrapping_add(1);
             let flags = match &message {
                 RouteNetlinkMessage::NewNeighbour(_) => NLM_F_REQUEST | CREATE_OR_REPLACE,
+                RouteNetlinkMessage::NewLink(_) => NLM_F_REQUEST | CREATE_ONLY,
                 _ => NLM_F_REQUEST,
             };
             let mut message = NetlinkMessage::from(message);
@@ -147,6 +176,9 @@ impl Queries {
 
 /// What `ip neigh replace` says: make the entry, or use the one that is there.
 const CREATE_OR_REPLACE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_REPLACE;
+
+/// What `ip link add` says: make it, or say that it is there.
+const CREATE_ONLY: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_EXCL;
 
 fn family(address: IpAddr) -> AddressFamily {
     match address {

@@ -242,6 +242,16 @@ impl NextHops {
         self.entries.get(&index).map(|entry| entry.via)
     }
 
+    /// Slot of the device that packets to a next hop leave by, if it is there and up.
+    pub(crate) fn device(&self, index: u32) -> Option<u32> {
+        Some(self.egress(&self.via(index)?).ok()?.slot)
+    }
+
+    /// The devices that the program runs on, by slot, and what is known of them.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = (u32, Option<&Link>)> {
+        self.devices.iter().map(|(interface, slot)| (*slot, self.links.get(interface)))
+    }
+
     /// Neighbours in use whose MAC address the kernel does not know; with `all`, every neighbour in use.
     pub(crate) fn to_confirm(&self, all: bool) -> Vec<NeighbourKey> {
         if self.kernel_resolves {

@@ -88,6 +88,7 @@ impl State {
             remote: leg.remote,
             hop: leg.hop,
             egress,
+            source: None,
             is_cut: false,
             sent_elsewhere: leg.sent_elsewhere.into(),
             ingress: Vec::new(),

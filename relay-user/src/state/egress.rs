@@ -4,6 +4,7 @@ use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use relay_common::address::Ipv6;
 use relay_common::byte_order::{Be16, Be32};
@@ -49,6 +50,7 @@ impl State {
         for feeder in leg.ingress.clone() {
             self.store_exit(feeder);
         }
+        self.store_receiver(id, Instant::now());
         self.remember(id);
         if let Some(old) = old {
             self.next_hops.release(old);
@@ -69,8 +71,7 @@ impl State {
         let slots = self.installed.get(slots.start..slots.end.min(self.installed.len()))?;
         let sender =
             |leg: &Installed| Some(Sender { leg: leg.id, target: self.target(leg.id)?, hop: leg.hop });
-        let legs =
-            slots.iter().flatten().map(AsRef::as_ref).filter(|leg: &&Installed| !leg.ingress.is_empty());
+        let legs = slots.iter().flatten().map(AsRef::as_ref).filter(|leg: &&Installed| leg.sends());
         (!slots.is_empty()).then(|| legs.filter_map(sender).collect())
     }
 
@@ -101,6 +102,9 @@ impl State {
         let nowhere = |index, flags| Exit { route: Route::new(index, flags), ..Exit::default() };
         if leg.spec.shared == Sharing::Port {
             return nowhere(u32::from(leg.group), flags);
+        }
+        if self.fans_out(leg) {
+            return nowhere(0, flags | route::FAN_OUT);
         }
         let sender = leg.egress.filter(|_| !leg.is_cut).and_then(|egress| self.leg(egress));
         let Some((sender, remote, hop)) =

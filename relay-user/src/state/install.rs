@@ -56,6 +56,7 @@ impl State {
                 remote: spec.remote.filter(|remote| remote.port() != 0),
                 hop,
                 egress: egress.and_then(|at| ids.get(at)).copied(),
+                source: None,
                 is_cut: false,
                 sent_elsewhere: Sent::default(),
                 ingress: Vec::new(),
@@ -202,13 +203,14 @@ impl State {
         for id in ids {
             if let Some(place) = self.leg(*id).map(|leg| leg.place) {
                 self.table.remove(&place, now);
+                self.leave_group(*id, now);
             }
         }
         let counted = ids.iter().map(|id| self.statistics(*id, now).unwrap_or_default()).collect();
         for id in ids {
             let Some(leg) = self.leg(*id) else { continue };
             let (shared, local, group) = (leg.spec.shared, leg.spec.local, leg.group);
-            self.forget_leg(*id);
+            self.forget_leg(*id, now);
             if shared == Sharing::Port {
                 self.close_port(local, group, now);
             }
@@ -223,14 +225,16 @@ impl State {
         let sharers: Vec<_> = self.legs().filter(on_it).map(|leg| (leg.id, leg.place)).collect();
         for (id, place) in sharers {
             self.table.remove(&place, now);
-            self.forget_leg(id);
+            self.forget_leg(id, now);
         }
     }
 
     /// Gives everything back that a leg had but its slot, which the table has by now.
-    fn forget_leg(&mut self, id: LegId) {
+    fn forget_leg(&mut self, id: LegId, now: Instant) {
         let concerned = self.concerned_by(id);
         self.part(id);
+        self.leave_group(id, now);
+        self.end_group(id, now);
         let Some(leg) = self.leg_mut(id) else { return };
         let ingress = std::mem::take(&mut leg.ingress);
         let (hop, payload_map) = (leg.hop, leg.payload_map);

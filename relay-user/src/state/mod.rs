@@ -3,6 +3,7 @@
 mod adopt;
 mod egress;
 mod install;
+mod receivers;
 mod record;
 mod reported;
 mod sample;
@@ -26,6 +27,7 @@ use relay_common::quality::Quality;
 use relay_common::retag::Retag;
 
 use crate::counters::{Counters, Sent};
+use crate::fan_out::FanOut;
 use crate::kernel::SharedArray;
 use crate::leg::{LegId, LegSpec};
 use crate::leg_table::{LegTable, Place};
@@ -55,6 +57,8 @@ pub(crate) struct Installed {
     hop: Option<u32>,
     /// The leg that sends on what arrives here.
     egress: Option<LegId>,
+    /// The leg whose packets it receives, together with others.
+    source: Option<LegId>,
     /// It leads nowhere for the moment, because `egress` is being switched to another leg.
     is_cut: bool,
     /// What had been counted here when `egress` began to send it on.
@@ -68,6 +72,13 @@ pub(crate) struct Installed {
     created: u64,
     /// What the CPUs measured, put together; only for legs that measure.
     meter: Option<Box<Meter>>,
+}
+
+impl Installed {
+    /// Whether anything is sent from it.
+    fn sends(&self) -> bool {
+        !self.ingress.is_empty() || self.source.is_some()
+    }
 }
 
 /// When and by whom packets of a leg were last admitted, and from where.
@@ -115,6 +126,8 @@ pub(crate) struct State {
     pub(crate) next_hops: NextHops,
     payload_maps: PayloadMaps,
     shared_ports: SharedPorts,
+    /// Groups, where there is a program that copies.
+    fan_out: Option<FanOut>,
     /// By slot.
     installed: Vec<Option<Box<Installed>>>,
     count: usize,
@@ -139,6 +152,7 @@ impl State {
             next_hops,
             payload_maps,
             shared_ports: SharedPorts::default(),
+            fan_out: None,
             installed: std::iter::repeat_with(|| None).take(slots as usize).collect(),
             count: 0,
             renamers: 0,
@@ -163,7 +177,7 @@ impl State {
 
     /// Local address of a leg, and whether anything is sent from it.
     pub(crate) fn local(&self, id: LegId) -> Option<(SocketAddr, bool)> {
-        self.leg(id).map(|leg| (leg.spec.local, !leg.ingress.is_empty()))
+        self.leg(id).map(|leg| (leg.spec.local, leg.sends()))
     }
 
     /// Every leg, and what the caller asked for.

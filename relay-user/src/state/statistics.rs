@@ -18,7 +18,10 @@ impl State {
         let leg = self.leg(id)?;
         let counters = self.counters.of(id.slot);
         let forwarded = counters.sent();
-        let sent = self.sent_by(leg);
+        let mut sent = self.sent_by(leg);
+        let copies = leg.source.and(self.fan_out.as_ref()).map(|fan_out| fan_out.counted(id.slot));
+        let (copied, lost) = copies.unwrap_or_default();
+        sent += copied;
         Some(LegStatistics {
             received: forwarded.packets + counters.dropped.iter().sum::<u64>(),
             received_bytes: forwarded.bytes + counters.dropped_bytes,
@@ -32,6 +35,7 @@ impl State {
             sent: sent.packets,
             sent_bytes: sent.bytes,
             dropped: named(&counters.dropped),
+            lost,
             idle: now.duration_since(leg.activity.since),
             source: self.admitted_source(leg),
             source_changes: leg.activity.source_changes,

@@ -6,6 +6,7 @@
 mod bulk;
 mod devices;
 mod families;
+mod fan_out;
 mod kernel_path;
 mod loops;
 mod measured;

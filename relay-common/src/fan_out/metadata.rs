@@ -1,0 +1,34 @@
+//! What stands in front of a frame on its way through the passes of a fan-out.
+
+/// Bytes right in front of the frame. Copies carry them too, because the kernel copies what is in front of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Metadata {
+    /// Number of the broadcast on its CPU; before the first, the index of the leg that the packet arrived on.
+    pub number: u64,
+    /// The block that is served; 0 before the first.
+    pub block: u32,
+    /// Generation of that block; before the first, of the group.
+    pub generation: u32,
+    /// Copies that were asked for.
+    pub seats: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+impl Metadata {
+    /// Bytes of the metadata; the kernel takes multiples of four up to 32 everywhere.
+    pub const LENGTH: usize = size_of::<Self>();
+
+    /// A packet of the leg `source` that waits for its first broadcast.
+    #[inline(always)]
+    pub const fn first(source: u32, generation: u32) -> Self {
+        Self { number: source as u64, block: 0, generation, seats: 0, reserved: 0 }
+    }
+
+    /// A packet that waits for the broadcast to the receivers of this block.
+    #[inline(always)]
+    pub const fn further(block: u32, generation: u32) -> Self {
+        Self { number: 0, block, generation, seats: 0, reserved: 0 }
+    }
+}

@@ -1,0 +1,40 @@
+//! Why there is no fan-out.
+
+use std::io;
+
+use crate::LoadError;
+
+/// Why legs cannot receive what arrives on another. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum FanOutError {
+    /// Only the XDP program copies packets.
+    #[error(
+        "several receivers of one leg take XDP, and sockets forward here; run the relay with XDP (`auto` says why it does not)"
+    )]
+    NoProgram,
+    /// The kernel's copies share their memory in generic mode, so that receivers would get each other's headers.
+    #[error(
+        "several receivers of one leg take native XDP, and interface `{0}` runs in generic mode; use an interface whose driver \
+         supports XDP"
+    )]
+    Generic(String),
+    /// The kernel refused a program.
+    #[error("the kernel refused the programs of fan-out (they take Linux 5.15 or newer)")]
+    Programs(#[source] std::sync::Arc<LoadError>),
+    /// The kernel refused something else.
+    #[error("{what} failed: {source}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Every block is in use.
+    #[error(
+        "{0} blocks of receivers are in use, and no more fit; end groups, or have fewer groups with more receivers each"
+    )]
+    Full(u32),
+    /// The device that a receiver is behind is not there.
+    #[error("the device that the receiver is behind is down, or gone")]
+    NoDevice,
+}

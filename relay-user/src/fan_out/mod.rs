@@ -1,0 +1,210 @@
+//! Groups: what arrives on one leg goes to many receivers (`docs/fan-out.md`). This part knows the kernel's records and which
+//! slots belong together; which legs there are, `state` knows.
+
+mod blocks;
+mod devices;
+mod error;
+mod pair;
+
+use std::collections::HashMap;
+use std::mem::offset_of;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use relay_common::fan_out::{FanDevice, Group, Losses, Receiver};
+use relay_common::leg::{Traffic, traffic_index};
+use relay_common::verdict::Loss;
+
+use crate::LoadError;
+use crate::counters::Sent;
+use crate::kernel::{FanOutKernel, FanOutPrograms, SharedArray};
+use crate::netlink::Link;
+use blocks::Blocks;
+
+pub use error::FanOutError;
+use pair::Pair;
+
+/// Bytes that the kernel allows beyond the MTU of a device: the Ethernet header and one tag.
+const LINK_HEADERS: u32 = 18;
+/// Bytes of the largest frame that the kernel copies: a page, less what is in front of a frame.
+const LARGEST_COPY: u32 = 3_840;
+
+/// What is counted for the receivers of a leg together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupStatistics {
+    /// Receivers now.
+    pub receivers: usize,
+    /// Passes that a packet takes: blocks of up to 30 receivers behind one device.
+    pub passes: usize,
+    /// The CPU that makes the copies.
+    pub cpu: u32,
+    /// Packets that came out of the queue before the copies. What the leg forwarded, less these, waits there or did not fit.
+    pub entered: u64,
+}
+
+/// All groups, and what the kernel needs for them.
+pub(crate) struct FanOut {
+    blocks: Blocks,
+    groups: SharedArray<Group>,
+    receivers: SharedArray<Receiver>,
+    losses: SharedArray<Losses>,
+    traffic: SharedArray<Traffic>,
+    devices: SharedArray<FanDevice>,
+    slots: u32,
+    stretches: u32,
+}
+
+/// What the kernel needs before the first group, and for each device.
+pub(crate) struct FanOutSetup {
+    fans: std::os::fd::OwnedFd,
+    queues: std::os::fd::OwnedFd,
+    programs: Result<FanOutPrograms, Arc<LoadError>>,
+    pair: Option<Pair>,
+    cpus: Vec<u32>,
+}
+
+impl FanOut {
+    /// No group; `slots` legs are counted on so many CPUs.
+    pub(crate) fn new(kernel: FanOutKernel, slots: u32, cpus: u32) -> (Self, FanOutSetup) {
+        let FanOutKernel { groups, blocks, receivers, losses, traffic, devices, fans, queues, programs } =
+            kernel;
+        let setup =
+            FanOutSetup { fans, queues, programs: programs.map_err(Arc::new), pair: None, cpus: Vec::new() };
+        let blocks = Blocks::new(groups.clone(), blocks);
+        (Self { blocks, groups, receivers, losses, traffic, devices, slots, stretches: cpus }, setup)
+    }
+
+    /// Whether a leg has receivers.
+    pub(crate) fn has_group(&self, source: u32) -> bool {
+        self.blocks.has_group(source)
+    }
+
+    /// Makes a slot a receiver of another, from the next packet on. `record` says where its packets go.
+    ///
+    /// # Errors
+    /// Every block is in use.
+    pub(crate) fn join(
+        &mut self,
+        source: u32,
+        receiver: u32,
+        device: u32,
+        record: Receiver,
+        cpus: &[u32],
+        now: Instant,
+    ) -> Result<(), FanOutError> {
+        let cpu =
+            cpus.iter().copied().min_by_key(|cpu| self.blocks.load(*cpu)).ok_or(FanOutError::NoDevice)?;
+        self.receivers.write(receiver, record);
+        let joined = self.blocks.join(source, receiver, device, cpu, now);
+        if joined { Ok(()) } else { Err(FanOutError::Full(relay_common::fan_out::BLOCKS)) }
+    }
+
+    /// Counts a receiver anew.
+    pub(crate) fn zero(&self, receiver: u32) {
+        for stretch in 0..=self.stretches {
+            self.traffic.write(traffic_index(stretch, self.slots, receiver), Traffic::default());
+        }
+        self.losses.write(receiver, Losses::default());
+    }
+
+    /// Changes where the packets of a receiver go. For an instant they may have nowhere to go, so that none goes to half of a
+    /// new address.
+    pub(crate) fn store(&self, receiver: u32, record: Receiver) {
+        let route = self.receivers.word32(receiver, offset_of!(Receiver, route));
+        route.store(0, Ordering::Release);
+        let retag = self.receivers.read(receiver).retag;
+        self.receivers
+            .write(receiver, Receiver { route: relay_common::leg::Route::default(), retag, ..record });
+        route.store(record.route.word(), Ordering::Release);
+    }
+
+    /// The device that a receiver is behind, by its slot.
+    pub(crate) fn device(&self, receiver: u32) -> Option<u32> {
+        self.blocks.device(receiver)
+    }
+
+    /// Where the packets of a receiver go.
+    pub(crate) fn record(&self, receiver: u32) -> Receiver {
+        self.receivers.read(receiver)
+    }
+
+    /// Takes a receiver out of its group. Says whose that was, and whether it has ended.
+    pub(crate) fn leave(&mut self, receiver: u32, now: Instant) -> Option<(u32, bool)> {
+        self.blocks.leave(receiver, now)
+    }
+
+    /// The receivers of a leg.
+    pub(crate) fn receivers(&self, source: u32) -> Vec<u32> {
+        self.blocks.receivers(source)
+    }
+
+    /// What was sent to a receiver, and what was not, by reason.
+    pub(crate) fn counted(&self, receiver: u32) -> (Sent, Vec<(&'static str, u64)>) {
+        let mut sent = Sent::default();
+        for stretch in 0..=self.stretches {
+            sent += self.traffic.read(traffic_index(stretch, self.slots, receiver)).into();
+        }
+        let losses = self.losses.read(receiver).packets;
+        let lost = Loss::ALL.iter().zip(losses).filter(|(_, count)| *count > 0);
+        (sent, lost.map(|(loss, count)| (loss.name(), count)).collect())
+    }
+
+    /// What is counted for a group.
+    pub(crate) fn statistics(&self, source: u32) -> Option<GroupStatistics> {
+        let (cpu, passes) = self.blocks.group(source)?;
+        let entered = self.groups.word64(source, offset_of!(Group, entered)).load(Ordering::Relaxed);
+        Some(GroupStatistics { receivers: self.receivers(source).len(), passes, cpu, entered })
+    }
+
+    /// Tells the program what the devices in these slots take; `None` for one that is gone.
+    pub(crate) fn set_devices<'a>(&self, devices: impl Iterator<Item = (u32, Option<&'a Link>)>) {
+        for (slot, link) in devices {
+            let largest =
+                link.filter(|link| link.up).map_or(0, |link| (link.mtu + LINK_HEADERS).min(LARGEST_COPY));
+            self.devices.word32(slot, offset_of!(FanDevice, largest)).store(largest, Ordering::Relaxed);
+        }
+    }
+}
+
+impl FanOutSetup {
+    /// Makes what the first group needs, once; in the network namespace of the calling thread. Returns the CPUs that make
+    /// copies.
+    ///
+    /// # Errors
+    /// The kernel refused something.
+    pub(crate) fn prepare(&mut self, devices: &HashMap<u32, u32>) -> Result<Vec<u32>, FanOutError> {
+        if self.pair.is_some() {
+            return Ok(self.cpus.clone());
+        }
+        let programs = self.programs.as_ref().map_err(|error| FanOutError::Programs(Arc::clone(error)))?;
+        let cpus = devices::online_cpus()?;
+        let pair = Pair::make(cpus.len(), programs)?;
+        devices::make_queues(self.queues.as_fd(), &cpus, programs)?;
+        for (interface, slot) in devices {
+            devices::make_fans(self.fans.as_fd(), *slot, *interface, pair.near, programs)?;
+        }
+        self.pair = Some(pair);
+        self.cpus = cpus;
+        Ok(self.cpus.clone())
+    }
+
+    /// A device was made anew: the kernel has taken it out of all maps.
+    ///
+    /// # Errors
+    /// The kernel refused something.
+    pub(crate) fn device_made(&self, slot: u32, interface: u32) -> Result<(), FanOutError> {
+        match (&self.pair, &self.programs) {
+            (Some(pair), Ok(programs)) => {
+                devices::make_fans(self.fans.as_fd(), slot, interface, pair.near, programs)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the devices that were made.
+    pub(crate) fn end(&mut self) {
+        self.pair = None;
+    }
+}

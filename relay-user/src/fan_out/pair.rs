@@ -1,0 +1,87 @@
+//! The pair of devices that leads from one block of a group to the next: what enters at its near end comes out at its far end,
+//! where a program queues it again.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rtnetlink::packet_route::RouteNetlinkMessage as Order;
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
+
+use super::FanOutError;
+use crate::kernel::{FanOutPrograms, bpf};
+use crate::netlink::Queries;
+
+/// Largest packets that fit between the two; the kernel copies no larger ones anyway.
+const MTU: u32 = 3_498;
+/// Queues of the pair at most: packets of one CPU have one to themselves.
+const MOST_QUEUES: usize = 64;
+
+/// The pair; dropped, it is removed.
+pub(super) struct Pair {
+    /// Index of the near end.
+    pub(super) near: u32,
+    queries: Queries,
+    _link: OwnedFd,
+}
+
+impl Pair {
+    /// Makes the pair in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub(super) fn make(cpus: usize, programs: &FanOutPrograms) -> Result<Self, FanOutError> {
+        Self::try_make(cpus, programs).map_err(|source| FanOutError::Kernel {
+            what: "making the pair of devices between blocks",
+            source,
+        })
+    }
+
+    fn try_make(cpus: usize, programs: &FanOutPrograms) -> io::Result<Self> {
+        let mut queries = Queries::open()?;
+        let (near, far) = names();
+        queries.order_link(Order::NewLink(description(&near, &far, cpus)))?;
+        let mut index = |name: &str| {
+            queries.link_index(name)?.ok_or_else(|| io::Error::other(format!("`{name}` was removed at once")))
+        };
+        let (near, far) = (index(&near)?, index(&far)?);
+        // Before it goes up: a veth takes redirected frames only if there is a program at its far end.
+        let link = bpf::create_link(programs.further.as_fd(), far, bpf::NATIVE)?;
+        for end in [near, far] {
+            queries.order_link(Order::SetLink(LinkUnspec::new_with_index(end).up().build()))?;
+        }
+        Ok(Self { near, queries, _link: link })
+    }
+}
+
+/// Both ends, with a queue for each CPU.
+fn description(near: &str, far: &str, cpus: usize) -> LinkMessage {
+    let queues = u32::try_from(cpus.clamp(1, MOST_QUEUES)).unwrap_or(1);
+    let with_queues = [LinkAttribute::NumTxQueues(queues), LinkAttribute::NumRxQueues(queues)];
+    let mut peer = LinkMessageBuilder::<LinkUnspec>::new().name(far).mtu(MTU).build();
+    peer.attributes.extend(with_queues.clone());
+    let mut message = LinkVeth::new(near, far).mtu(MTU);
+    for attribute in with_queues {
+        message = message.append_extra_attribute(attribute);
+    }
+    message.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build()
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        let mut message = LinkMessage::default();
+        message.header.index = self.near;
+        if let Err(error) = self.queries.order_link(Order::DelLink(message)) {
+            tracing::warn!(%error, "the pair of devices between blocks of receivers cannot be removed");
+        }
+    }
+}
+
+/// Names of the two ends: of this process and relay, because several may share a namespace.
+fn names() -> (String, String) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static RELAYS: AtomicU32 = AtomicU32::new(0);
+    let (process, relay) = (std::process::id(), RELAYS.fetch_add(1, Ordering::Relaxed));
+    (format!("fan{process}.{relay}a"), format!("fan{process}.{relay}b"))
+}

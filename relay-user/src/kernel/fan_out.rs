@@ -1,0 +1,96 @@
+//! The maps and programs of fan-out, as the loaded object has them.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::maps::{Map, MapData};
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader};
+use relay_common::fan_out::{Block, FanDevice, Group, Losses, Receiver};
+use relay_common::leg::Traffic;
+
+use super::{Capacity, LoadError, SharedArray, program, refused_program, shared};
+
+/// Arrays that have a record for each leg.
+const BY_SLOT: [&str; 3] = ["GROUPS", "RECEIVERS", "RECEIVER_LOSSES"];
+/// Arrays that have one for each leg and CPU.
+const BY_SLOT_AND_CPU: &str = "RECEIVER_TRAFFIC";
+
+/// What fan-out has in the kernel.
+pub(crate) struct FanOutKernel {
+    pub(crate) groups: SharedArray<Group>,
+    pub(crate) blocks: SharedArray<Block>,
+    pub(crate) receivers: SharedArray<Receiver>,
+    pub(crate) losses: SharedArray<Losses>,
+    pub(crate) traffic: SharedArray<Traffic>,
+    pub(crate) devices: SharedArray<FanDevice>,
+    /// The map of device maps.
+    pub(crate) fans: OwnedFd,
+    /// The queues before the broadcast, by CPU.
+    pub(crate) queues: OwnedFd,
+    /// The programs, or why the kernel takes none.
+    pub(crate) programs: Result<FanOutPrograms, LoadError>,
+}
+
+/// The programs beside the one that runs where packets arrive.
+pub(crate) struct FanOutPrograms {
+    /// Behind the queue of a CPU.
+    pub(crate) broadcast: OwnedFd,
+    /// For each copy.
+    pub(crate) deliver: OwnedFd,
+    /// On the way to the next block.
+    pub(crate) further: OwnedFd,
+}
+
+/// Gives the maps room for so many legs.
+pub(super) fn size(loader: &mut EbpfLoader<'_>, capacity: Capacity) {
+    for name in BY_SLOT {
+        loader.map_max_entries(name, capacity.slots);
+    }
+    loader.map_max_entries(BY_SLOT_AND_CPU, capacity.by_cpu());
+    // The kernel takes no more than it has.
+    loader.map_max_entries("FAN_CPUS", capacity.cpus);
+}
+
+/// Takes the maps out of the object, when all programs are loaded.
+pub(super) fn take(
+    ebpf: &mut Ebpf,
+    programs: Result<FanOutPrograms, LoadError>,
+) -> Result<FanOutKernel, LoadError> {
+    Ok(FanOutKernel {
+        groups: shared(ebpf, "GROUPS")?,
+        blocks: shared(ebpf, "BLOCKS")?,
+        receivers: shared(ebpf, "RECEIVERS")?,
+        losses: shared(ebpf, "RECEIVER_LOSSES")?,
+        traffic: shared(ebpf, BY_SLOT_AND_CPU)?,
+        devices: shared(ebpf, "FAN_DEVICES")?,
+        fans: descriptor(ebpf, "FANS")?,
+        queues: descriptor(ebpf, "FAN_CPUS")?,
+        programs,
+    })
+}
+
+/// Loads the programs while the object has its maps; everything else works without them.
+pub(super) fn load(ebpf: &mut Ebpf) -> Result<FanOutPrograms, LoadError> {
+    Ok(FanOutPrograms {
+        broadcast: load_one(ebpf, "fan_out_broadcast")?,
+        deliver: load_one(ebpf, "fan_out_deliver")?,
+        further: load_one(ebpf, "fan_out_further")?,
+    })
+}
+
+fn load_one(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
+    let program: &mut Xdp = program(ebpf, name)?;
+    program.load().map_err(refused_program)?;
+    let copy = program.fd().map_err(|error| LoadError::Refused(error.into()))?.as_fd().try_clone_to_owned();
+    copy.map_err(|error| LoadError::Refused(error.into()))
+}
+
+/// The descriptor of a map that this library uses by system calls of its own.
+fn descriptor(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
+    let mismatch = || LoadError::Mismatch { kind: "map", name, source: None };
+    let map: MapData = match ebpf.take_map(name).ok_or_else(mismatch)? {
+        Map::ArrayOfMaps(data) | Map::CpuMap(data) => data,
+        _ => return Err(mismatch()),
+    };
+    map.fd().as_fd().try_clone_to_owned().map_err(|error| LoadError::Refused(error.into()))
+}

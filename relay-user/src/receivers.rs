@@ -1,0 +1,82 @@
+//! What the handle of the data plane does with groups: one leg's packets, many receivers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::attach::Mode;
+use crate::error::InstallError;
+use crate::fan_out::{FanOutError, GroupStatistics};
+use crate::leg::{LegId, LegSpec};
+use crate::plan::{self, Plan};
+use crate::relay::Relay;
+use crate::routes::Target;
+use crate::shared::Shared;
+use crate::state::Prepared;
+
+impl Relay {
+    /// Installs legs that receive what arrives on `source`, all or none, while media runs: each gets a copy of every packet
+    /// from now on, with headers of its own, and no packet of another receiver is lost, repeated or moved. They are legs like
+    /// others, which send what their remote sides are to receive, and are removed by [`Relay::remove`]. Returns them in the
+    /// order of `receivers`.
+    ///
+    /// The first receiver of all takes longer, because the kernel's part is made then.
+    ///
+    /// # Errors
+    /// See [`InstallError`]; nothing has changed then.
+    pub async fn join(&self, source: LegId, receivers: &[LegSpec]) -> Result<Vec<LegId>, InstallError> {
+        self.check_open()?;
+        let plan = Plan { legs: receivers.to_vec(), streams: Vec::new() };
+        plan::check(&plan)?;
+        let mut targets = Vec::with_capacity(receivers.len());
+        for (at, receiver) in receivers.iter().enumerate() {
+            let remote = receiver.remote.filter(|remote| remote.port() != 0);
+            let remote = remote.ok_or(InstallError::RemoteNeeded(at))?;
+            targets.push(Some(Target { remote, local: receiver.local, tags: receiver.vlan }));
+        }
+        self.shared.state().may_fan_out(source)?;
+        let cpus = prepare(&self.shared).await?;
+        let hops = self.shared.next_hops(&targets).await?;
+        let prepared = plan.legs.into_iter().zip(hops.hops());
+        let prepared = prepared.map(|(spec, hop)| Prepared { spec, hop: *hop, egress: None }).collect();
+        let legs = self.shared.install(prepared)?;
+        hops.keep();
+        let joined = self.shared.state().join_group(source, &legs, &cpus, Instant::now());
+        if let Err(error) = joined {
+            self.shared.remove(&legs);
+            return Err(error);
+        }
+        Ok(legs)
+    }
+
+    /// The legs that receive what arrives on `source`.
+    pub fn receivers(&self, source: LegId) -> Vec<LegId> {
+        self.shared.state().receivers(source)
+    }
+
+    /// What is counted for the receivers of a leg together; `None` while it has none.
+    pub fn group(&self, source: LegId) -> Option<GroupStatistics> {
+        self.shared.state().group(source)
+    }
+}
+
+/// Makes what the first group needs. By a task, because the threads of the runtime are in the relay's network namespace, and
+/// the caller's need not be.
+async fn prepare(shared: &Arc<Shared>) -> Result<Vec<u32>, InstallError> {
+    let shared = Arc::clone(shared);
+    let task = tokio::spawn(async move {
+        let mut setup = shared.fan_out.lock().await;
+        let setup = setup.as_mut().ok_or(FanOutError::NoProgram)?;
+        let (devices, generic) = {
+            let interfaces = shared.interfaces();
+            let generic = interfaces.report().into_iter().find(|interface| interface.mode != Mode::Native);
+            (interfaces.slots(), generic)
+        };
+        if let Some(interface) = generic {
+            return Err(FanOutError::Generic(interface.name));
+        }
+        let cpus = setup.prepare(&devices)?;
+        shared.state().tell_devices();
+        Ok(cpus)
+    });
+    Ok(task.await.map_err(|_| InstallError::Closed)??)
+}

@@ -1,0 +1,170 @@
+//! Legs that receive what arrives on another, together with others: its group.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use relay_common::byte_order::Be16;
+use relay_common::fan_out::Receiver;
+use relay_common::leg::{Destination, Route, route};
+
+use crate::error::InstallError;
+use crate::fan_out::{FanOut, FanOutError, GroupStatistics};
+use crate::leg::{LegId, Sharing};
+
+use super::{Installed, State, record};
+
+impl State {
+    /// The same with groups.
+    pub(crate) fn with_fan_out(self, fan_out: FanOut) -> Self {
+        Self { fan_out: Some(fan_out), ..self }
+    }
+
+    /// Whether what arrives on a leg may go to receivers.
+    pub(crate) fn may_fan_out(&self, source: LegId) -> Result<(), InstallError> {
+        let leg = self.leg(source).ok_or(InstallError::Gone)?;
+        let unfit = |problem| Err(InstallError::Unfit { leg: source, problem });
+        if leg.spec.shared == Sharing::Port {
+            return unfit("is a shared port, and no side of a stream; its legs are");
+        }
+        if leg.spec.punted {
+            return unfit("is sent on by user space, which makes no copies; install it without `punted`");
+        }
+        if leg.egress.is_some() {
+            return unfit("feeds another leg already; let that one join, too, instead of a stream to it");
+        }
+        Ok(())
+    }
+
+    /// Makes installed legs receivers of another, all or none. `cpus` may make the copies.
+    pub(crate) fn join_group(
+        &mut self,
+        source: LegId,
+        receivers: &[LegId],
+        cpus: &[u32],
+        now: Instant,
+    ) -> Result<(), InstallError> {
+        self.may_fan_out(source)?;
+        for (at, receiver) in receivers.iter().enumerate() {
+            let joined = self.join_one(source, *receiver, cpus, now);
+            if joined.is_err() {
+                for before in receivers.iter().take(at) {
+                    self.leave_group(*before, now);
+                }
+                return joined;
+            }
+        }
+        self.store_exit(source);
+        Ok(())
+    }
+
+    fn join_one(
+        &mut self,
+        source: LegId,
+        receiver: LegId,
+        cpus: &[u32],
+        now: Instant,
+    ) -> Result<(), InstallError> {
+        let leg = self.leg(receiver).ok_or(InstallError::Gone)?;
+        let device = leg.hop.and_then(|hop| self.next_hops.device(hop)).ok_or(FanOutError::NoDevice)?;
+        let record = receiver_record(leg);
+        let fan_out = self.fan_out.as_mut().ok_or(FanOutError::NoProgram)?;
+        fan_out.zero(receiver.slot);
+        fan_out.join(source.slot, receiver.slot, device, record, cpus, now)?;
+        if let Some(leg) = self.leg_mut(receiver) {
+            leg.source = Some(source);
+        }
+        Ok(())
+    }
+
+    /// Takes a leg out of the group that it is in, if it is in one.
+    pub(super) fn leave_group(&mut self, receiver: LegId, now: Instant) {
+        let Some(source) = self.leg(receiver).and_then(|leg| leg.source) else { return };
+        let left = self.fan_out.as_mut().and_then(|fan_out| fan_out.leave(receiver.slot, now));
+        if left.is_some_and(|(_, has_ended)| has_ended) {
+            self.store_exit(source);
+        }
+    }
+
+    /// Ends the group of a leg; its receivers stay, and receive nothing any more.
+    pub(super) fn end_group(&mut self, source: LegId, now: Instant) {
+        for receiver in self.receivers(source) {
+            self.leave_group(receiver, now);
+            if let Some(leg) = self.leg_mut(receiver) {
+                leg.source = None;
+            }
+        }
+    }
+
+    /// The receivers of a leg.
+    pub(crate) fn receivers(&self, source: LegId) -> Vec<LegId> {
+        if self.leg(source).is_none() {
+            return Vec::new();
+        }
+        let slots = self.fan_out.as_ref().map_or_else(Vec::new, |fan_out| fan_out.receivers(source.slot));
+        let leg = |slot: &u32| Some(self.installed.get(*slot as usize)?.as_deref()?.id);
+        slots.iter().filter_map(leg).collect()
+    }
+
+    /// What is counted for the receivers of a leg together.
+    pub(crate) fn group(&self, source: LegId) -> Option<GroupStatistics> {
+        self.leg(source)?;
+        self.fan_out.as_ref()?.statistics(source.slot)
+    }
+
+    /// Whether what arrives on a leg goes to receivers.
+    pub(super) fn fans_out(&self, leg: &Installed) -> bool {
+        self.fan_out.as_ref().is_some_and(|fan_out| fan_out.has_group(leg.id.slot))
+    }
+
+    /// Where a receiver is, or the next hop towards it, has changed.
+    pub(super) fn store_receiver(&mut self, receiver: LegId, now: Instant) {
+        let Some(leg) = self.leg(receiver) else { return };
+        let Some(source) = leg.source else { return };
+        let (record, device) = (receiver_record(leg), leg.hop.and_then(|hop| self.next_hops.device(hop)));
+        let Some(fan_out) = &mut self.fan_out else { return };
+        fan_out.store(receiver.slot, record);
+        let Some(device) = device.filter(|device| fan_out.device(receiver.slot) != Some(*device)) else {
+            return;
+        };
+        // Blocks have one device each.
+        let cpus: Vec<u32> = fan_out.statistics(source.slot).into_iter().map(|group| group.cpu).collect();
+        fan_out.leave(receiver.slot, now);
+        let record = fan_out.record(receiver.slot);
+        if let Err(error) = fan_out.join(source.slot, receiver.slot, device, record, &cpus, now) {
+            tracing::warn!(%receiver, %error, "a receiver that is reached by another device now has no place there");
+        }
+        self.store_exit(source);
+    }
+
+    /// The program is told what devices take.
+    pub(crate) fn tell_devices(&self) {
+        if let Some(fan_out) = &self.fan_out {
+            fan_out.set_devices(self.next_hops.devices());
+        }
+    }
+}
+
+/// Where the packets of a receiver go.
+fn receiver_record(leg: &Installed) -> Receiver {
+    let retag = leg.spec.retag.as_ref().filter(|retag| !retag.is_empty());
+    let local = leg.spec.local;
+    let mut record = Receiver {
+        retag: retag
+            .map(|retag| record::retag(retag, leg.payload_map, leg.spec.clock_rate))
+            .unwrap_or_default(),
+        ..Receiver::default()
+    };
+    let Some((remote, hop)) = leg.remote.zip(leg.hop) else { return record };
+    let flag = |holds: bool, flag| if holds { flag } else { 0 };
+    let flags = flag(retag.is_some(), route::RETAGGED) | flag(remote.is_ipv6(), route::TO_V6);
+    record.route = Route::new(hop, flags);
+    record.destination = destination(local, remote);
+    record.origin = record::address_word(local.ip());
+    record.destination6 = record::v6(remote);
+    record.origin6 = record::v6(local);
+    record
+}
+
+fn destination(local: SocketAddr, remote: SocketAddr) -> Destination {
+    Destination::new(record::address_word(remote.ip()), Be16::new(remote.port()), Be16::new(local.port()))
+}
