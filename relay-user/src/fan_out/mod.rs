@@ -28,8 +28,9 @@ use pair::Pair;
 
 /// Bytes that the kernel allows beyond the MTU of a device: the Ethernet header and one tag.
 const LINK_HEADERS: u32 = 18;
-/// Bytes of the largest frame that the kernel copies: a page, less what is in front of a frame.
-const LARGEST_COPY: u32 = 3_840;
+/// Bytes of the largest frame that is copied: what the pair of devices between blocks takes. The kernel copies a page at most,
+/// with what is in front of a frame.
+const LARGEST_COPY: u32 = pair::MTU + LINK_HEADERS;
 
 /// What is counted for the receivers of a leg together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,7 +181,8 @@ impl FanOutSetup {
         }
         let programs = self.programs.as_ref().map_err(|error| FanOutError::Programs(Arc::clone(error)))?;
         let cpus = devices::online_cpus()?;
-        let pair = Pair::make(cpus.len(), programs)?;
+        let interface = devices.keys().min().copied().ok_or(FanOutError::NoDevice)?;
+        let pair = Pair::make(interface, cpus.len(), programs)?;
         devices::make_queues(self.queues.as_fd(), &cpus, programs)?;
         for (interface, slot) in devices {
             devices::make_fans(self.fans.as_fd(), *slot, *interface, pair.near, programs)?;

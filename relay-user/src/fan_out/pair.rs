@@ -12,8 +12,8 @@ use super::FanOutError;
 use crate::kernel::{FanOutPrograms, bpf};
 use crate::netlink::Queries;
 
-/// Largest packets that fit between the two; the kernel copies no larger ones anyway.
-const MTU: u32 = 3_498;
+/// Largest packets that fit between the two: as many bytes as a veth with a program takes in one buffer.
+pub(super) const MTU: u32 = 3_498;
 /// Queues of the pair at most: packets of one CPU have one to themselves.
 const MOST_QUEUES: usize = 64;
 
@@ -26,20 +26,24 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Makes the pair in the network namespace of the calling thread.
+    /// Makes the pair in the network namespace of the calling thread. It is named after one of the relay's interfaces, which
+    /// no other relay uses at the same time: one of that name was left by a process that was killed, and goes.
     ///
     /// # Errors
     /// The kernel refused.
-    pub(super) fn make(cpus: usize, programs: &FanOutPrograms) -> Result<Self, FanOutError> {
-        Self::try_make(cpus, programs).map_err(|source| FanOutError::Kernel {
+    pub(super) fn make(interface: u32, cpus: usize, programs: &FanOutPrograms) -> Result<Self, FanOutError> {
+        Self::try_make(interface, cpus, programs).map_err(|source| FanOutError::Kernel {
             what: "making the pair of devices between blocks",
             source,
         })
     }
 
-    fn try_make(cpus: usize, programs: &FanOutPrograms) -> io::Result<Self> {
+    fn try_make(interface: u32, cpus: usize, programs: &FanOutPrograms) -> io::Result<Self> {
         let mut queries = Queries::open()?;
-        let (near, far) = names();
+        let (near, far) = (format!("fan{interface}a"), format!("fan{interface}b"));
+        if let Some(left) = queries.link_index(&near)? {
+            queries.order_link(Order::DelLink(named(left)))?;
+        }
         queries.order_link(Order::NewLink(description(&near, &far, cpus)))?;
         let mut index = |name: &str| {
             queries.link_index(name)?.ok_or_else(|| io::Error::other(format!("`{name}` was removed at once")))
@@ -69,19 +73,15 @@ fn description(near: &str, far: &str, cpus: usize) -> LinkMessage {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        let mut message = LinkMessage::default();
-        message.header.index = self.near;
-        if let Err(error) = self.queries.order_link(Order::DelLink(message)) {
+        if let Err(error) = self.queries.order_link(Order::DelLink(named(self.near))) {
             tracing::warn!(%error, "the pair of devices between blocks of receivers cannot be removed");
         }
     }
 }
 
-/// Names of the two ends: of this process and relay, because several may share a namespace.
-fn names() -> (String, String) {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    static RELAYS: AtomicU32 = AtomicU32::new(0);
-    let (process, relay) = (std::process::id(), RELAYS.fetch_add(1, Ordering::Relaxed));
-    (format!("fan{process}.{relay}a"), format!("fan{process}.{relay}b"))
+/// A message about the device of this index.
+fn named(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
 }
