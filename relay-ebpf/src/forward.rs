@@ -132,13 +132,12 @@ fn relay<'a, D: Readdressed<'a>>(
         Err(reason) => Err(reason),
     };
     // Before anything is charged or measured: the kernel path does that for what is left to it.
-    if let Ok(hop) = hop
-        && !route.has(route::PUNTED)
-    {
+    if let Ok(hop) = hop {
         if grown > hop.mtu && datagram.may_be_fragmented() {
             return Err(End::Pass(Pass::NeedsFragments));
         }
-        if to_v6 && !datagram.has_checksum() {
+        // User space gives it one.
+        if to_v6 && !datagram.has_checksum() && !route.has(route::PUNTED) {
             return Err(End::Pass(Pass::NoChecksum));
         }
     }

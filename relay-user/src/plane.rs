@@ -113,6 +113,20 @@ impl UserPlane {
         Some(word.load(Ordering::Relaxed))
     }
 
+    /// Whether the sender of a leg's packets may be told something now: at most once a second, whoever tells it.
+    pub(crate) fn may_answer(&self, leg: u32) -> bool {
+        if self.records.drops.pointer(leg).is_none() {
+            return false;
+        }
+        let last = self.records.drops.word64(leg, offset_of!(LegDrops, last_answer));
+        let (now, before) = (self.coarse_now(), last.load(Ordering::Relaxed));
+        if before != 0 && now.saturating_sub(before) < EVENT_INTERVAL_NS {
+            return false;
+        }
+        last.store(now, Ordering::Relaxed);
+        true
+    }
+
     /// Counts packets that were dropped for a leg.
     pub(crate) fn count_dropped(&self, leg: u32, reason: Drop, packets: u64, bytes: u64) {
         if self.records.drops.pointer(leg).is_none() {

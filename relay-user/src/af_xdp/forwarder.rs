@@ -10,6 +10,7 @@ use relay_common::decide::{self, Found, Plane, Subject};
 use relay_common::event;
 use relay_common::frame::ethernet::{ETHERNET, Payload};
 use relay_common::frame::rebuild::{self, Link};
+use relay_common::frame::too_big::{self, GROWTH_V4, GROWTH_V6, LinkHeader, QUOTED_V4, QUOTED_V6};
 use relay_common::frame::{Datagram, Essence, Ethernet, Ipv4Udp, Ipv6Udp, UDP};
 use relay_common::leg::route;
 use relay_common::media::Media;
@@ -36,6 +37,25 @@ pub(crate) struct Forwarder {
     rtcp: Intake,
 }
 
+/// Why a packet does not go on.
+enum Refusal {
+    Drop(Drop),
+    /// It is too big, and must not be fragmented: its sender may be told.
+    TooBig {
+        /// Where its IP header starts.
+        offset: usize,
+        /// The largest packet of the sender's version of IP.
+        mtu: u32,
+        is_v6: bool,
+    },
+}
+
+impl From<Drop> for Refusal {
+    fn from(reason: Drop) -> Self {
+        Self::Drop(reason)
+    }
+}
+
 /// What is left to be done when a datagram has been looked at.
 enum Left {
     /// Nothing: it has its new addresses.
@@ -51,7 +71,7 @@ impl Forwarder {
     }
 
     /// Rewrites the packet; the slot of the device that it leaves by.
-    fn forward(&self, leg: LegId, packet: &mut Packet<'_>) -> Result<u32, Drop> {
+    fn forward(&self, leg: LegId, packet: &mut Packet<'_>) -> Result<u32, Refusal> {
         let found = Found::at(&self.plane, leg.slot).ok_or(Drop::NoStream)?;
         let change =
             if found.route().has(route::RTCP_PUNTED) { self.take_rtcp(leg, packet)? } else { Change::none() };
@@ -87,7 +107,7 @@ impl Forwarder {
         offset: usize,
         found: &Found,
         change: Change,
-    ) -> Result<(NextHop, Left), Drop> {
+    ) -> Result<(NextHop, Left), Refusal> {
         let mut datagram = D::parse(view, offset).map_err(|_| Drop::LengthMismatch)?;
         datagram.check(view.length().saturating_sub(offset))?;
         datagram.payload_changed(change);
@@ -105,9 +125,19 @@ impl Forwarder {
         // SAFETY: the plane promises a valid record; each of its aligned words changes as a whole.
         let hop = unsafe { hop.read_volatile() };
         let to_v6 = route.has(route::TO_V6);
-        let grown = if to_v6 && !D::V6 { datagram.ip_length() + LONGER } else { datagram.ip_length() };
+        let ip_length = datagram.ip_length();
+        let grown = match (D::V6, to_v6) {
+            (false, true) => ip_length + LONGER,
+            (true, false) => ip_length.saturating_sub(LONGER),
+            _ => ip_length,
+        };
         if grown > hop.mtu {
-            return Err(Drop::TooBig);
+            // What may be fragmented the program leaves to the kernel path: this came just before the device shrank.
+            if datagram.may_be_fragmented() {
+                return Err(Drop::TooBig.into());
+            }
+            let mtu = (hop.mtu + ip_length).saturating_sub(grown);
+            return Err(Refusal::TooBig { offset, mtu, is_v6: D::V6 });
         }
         if to_v6 && !datagram.has_checksum() {
             give_checksum(view, offset, &mut datagram).ok_or(Drop::LengthMismatch)?;
@@ -160,6 +190,27 @@ impl Forwarder {
         self.rtcp.take(leg, bytes.get_mut(payload).ok_or(Drop::LengthMismatch)?)
     }
 
+    /// Makes the packet an answer to its sender, at most once a second for each leg, as the program does.
+    fn answer(
+        &self,
+        leg: LegId,
+        packet: &mut Packet<'_>,
+        offset: usize,
+        mtu: u32,
+        is_v6: bool,
+    ) -> Option<()> {
+        if !self.plane.may_answer(leg.slot) {
+            return None;
+        }
+        let link = LinkHeader::of(&View::new(packet.bytes()), offset)?;
+        let (quoted, growth) = if is_v6 { (QUOTED_V6, GROWTH_V6) } else { (QUOTED_V4, GROWTH_V4) };
+        packet.cut(offset + quoted)?;
+        packet.grow_front(growth.cast_signed())?;
+        let view = View::new(packet.bytes());
+        link.write_swapped(&view)?;
+        if is_v6 { too_big::write_v6(&view, offset, mtu) } else { too_big::write_v4(&view, offset, mtu) }
+    }
+
     /// The leg to count a packet for: none, if its leg is gone.
     fn counted(&self, metadata: &Metadata) -> u32 {
         let is_there = self.plane.generation(metadata.leg) == Some(metadata.generation);
@@ -175,7 +226,13 @@ impl Handler for Forwarder {
         let leg = LegId { slot: metadata.leg, generation: metadata.generation };
         match self.forward(leg, packet) {
             Ok(device) => Outcome::Send { device },
-            Err(reason) => Outcome::Drop(reason),
+            Err(Refusal::Drop(reason)) => Outcome::Drop(reason),
+            Err(Refusal::TooBig { offset, mtu, is_v6 }) => {
+                match self.answer(leg, packet, offset, mtu, is_v6) {
+                    Some(()) => Outcome::Answer { device: metadata.device, reason: Drop::TooBig },
+                    None => Outcome::Drop(Drop::TooBig),
+                }
+            }
         }
     }
 

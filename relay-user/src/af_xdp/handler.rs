@@ -35,6 +35,15 @@ impl<'a> Packet<'a> {
         Some(())
     }
 
+    /// Keeps the first `length` bytes. `None`, and nothing changed, if there are not so many.
+    pub(crate) fn cut(&mut self, length: usize) -> Option<()> {
+        if length > self.length {
+            return None;
+        }
+        self.length = length;
+        Some(())
+    }
+
     /// Where it starts, and its bytes.
     pub(crate) fn range(&self) -> (usize, usize) {
         (self.start, self.length)
@@ -57,6 +66,13 @@ pub(crate) enum Outcome {
     },
     /// It must not go on.
     Drop(Drop),
+    /// It must not go on; what it is now, an answer to its sender, leaves by the device of this slot.
+    Answer {
+        /// Slot in the `DEVICES` map.
+        device: u32,
+        /// Why it must not go on.
+        reason: Drop,
+    },
 }
 
 /// Decides about punted packets. One for each worker, on the worker's thread; it must not block.
@@ -88,6 +104,8 @@ mod tests {
         assert_eq!(packet.grow_front(-60), Some(()));
         assert_eq!(packet.grow_front(isize::MIN), None);
         assert!(packet.bytes().is_empty());
+        assert_eq!((packet.grow_front(60), packet.cut(61), packet.cut(3)), (Some(()), None, Some(())));
+        assert_eq!(packet.range(), (0, 3));
     }
 
     #[test]

@@ -161,6 +161,11 @@ impl<W: Wakeup> Port<W> {
         Ok(())
     }
 
+    /// What was sent last is an answer.
+    pub(crate) fn answered(&self) {
+        self.counters.answered.add(1);
+    }
+
     /// Makes the kernel send what waits, as far as the device takes it now.
     pub(crate) fn flush(&mut self) {
         self.rings.transmit.publish();

@@ -72,6 +72,10 @@ impl Handler for Decider {
         let _ = packet.grow_front(isize::from(growth) - 64);
         match decision & 3 {
             0 => Outcome::Drop(Drop::NoStream),
+            1 => {
+                let _ = packet.cut(usize::from(growth));
+                Outcome::Answer { device: u32::from(device % 8), reason: Drop::TooBig }
+            }
             _ => Outcome::Send { device: u32::from(device % 8) },
         }
     }
@@ -273,7 +277,7 @@ fn check(worker: &Simulated, kernel: &[KernelPort]) -> Result<(), String> {
     let counted =
         |counter: fn(&PortCounters) -> u64| kernel.iter().map(|port| counter(&port.counters)).sum::<u64>();
     let received = counted(|counters| counters.received.get());
-    let sent = counted(|counters| counters.sent.get());
+    let sent = counted(|counters| counters.sent.get() - counters.answered.get());
     if received != book.handled || book.handled != book.sent + book.dropped || sent != book.sent {
         return Err(format!("{received} packets received and {sent} sent do not fit {book:?}"));
     }

@@ -97,6 +97,10 @@ impl<W: Wakeup, H: Handler> Worker<W, H> {
                 self.ports.frames.give_back(held);
                 Err(reason)
             }
+            Outcome::Answer { device, reason } => {
+                self.ports.answer(device, Received { held, start, length: left }, &self.umem);
+                Err(reason)
+            }
         };
         match result {
             Ok(()) => self.handler.sent(&metadata, length),
@@ -140,6 +144,15 @@ impl<W: Wakeup> Ports<W> {
     fn egress(&self, device: u32) -> Result<usize, Drop> {
         let port = self.egress.get(device as usize).copied().flatten().ok_or(Drop::NoDevice)?;
         Ok(usize::from(port))
+    }
+
+    /// Sends an answer; one that finds no place is lost, as any on the network may be.
+    fn answer(&mut self, device: u32, packet: Received, umem: &Umem) {
+        if self.send(device, packet, umem).is_ok()
+            && let Some(port) = self.egress(device).ok().and_then(|port| self.ports.get(port))
+        {
+            port.answered();
+        }
     }
 
     fn send(&mut self, device: u32, packet: Received, umem: &Umem) -> Result<(), Drop> {

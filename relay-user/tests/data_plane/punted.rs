@@ -1,11 +1,11 @@
 //! Legs whose packets are sent on by user space over AF_XDP: the same behaviour as in the kernel, and exact books.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use crate::support::*;
-use relay_user::{ModeChoice, Path, SourcePolicy};
+use relay_user::{LegId, LegSpec, ModeChoice, Path, SourcePolicy};
 use testbed::{Namespace, Topology};
 
 /// Tests of media in the kernel, run once more with every leg on the path `af_xdp`.
@@ -54,6 +54,94 @@ fn a_punted_leg_forwards_both_ways_and_user_space_counts_it() {
         let counters = bench.relay.punt_path().unwrap().counters;
         assert_eq!((counters.received, counters.sent), (150, 150), "{counters:?}");
     }
+}
+
+/// A call of punted legs whose viewer takes no packet of more than 1,300 bytes, and the camera's socket.
+fn narrow(mode: ModeChoice, is_v6: bool) -> (Bench, [LegId; 2], UdpSocket, UdpSocket, SocketAddr) {
+    let bench = Bench::with_mode(mode);
+    let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
+    let ends = |side: testbed::Side| -> [IpAddr; 2] {
+        if is_v6 {
+            [side.relay6.into(), side.terminal6.into()]
+        } else {
+            [side.relay.into(), side.terminal.into()]
+        }
+    };
+    let ([at, from], [out, to]) = (ends(camera), ends(viewer));
+    let leg = |local, port, remote, remote_port| {
+        LegSpec::new(SocketAddr::new(local, port)).remote(SocketAddr::new(remote, remote_port)).punted(true)
+    };
+    let legs = bench.call(leg(at, CAMERA_LEG, from, CAMERA_PORT), leg(out, VIEWER_LEG, to, VIEWER_PORT));
+    bench.topology.relay.ip(&["link", "set", viewer.device, "mtu", "1300"]).unwrap();
+    bench.topology.viewer.ip(&["link", "set", Topology::TERMINAL_DEVICE, "mtu", "1300"]).unwrap();
+    let camera = socket(&bench.topology.camera, SocketAddr::new(from, CAMERA_PORT));
+    let viewer = socket(&bench.topology.viewer, SocketAddr::new(to, VIEWER_PORT));
+    (bench, legs, camera, viewer, SocketAddr::new(at, CAMERA_LEG))
+}
+
+#[test]
+fn a_sender_of_a_punted_leg_learns_the_path_mtu() {
+    for (mode, is_v6) in
+        [(ModeChoice::Native, false), (ModeChoice::Native, true), (ModeChoice::Generic, false)]
+    {
+        let (bench, [leg, _], camera, viewer, to) = narrow(mode, is_v6);
+        forbid_fragments(&camera, is_v6);
+        let large = [0x80; 1400];
+        let refused = (0..300).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            camera.send_to(&large, to).is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE))
+        });
+        assert!(refused, "{mode:?} {is_v6}: the camera's own network stack refuses what is too big");
+        // Packets of just that size go through.
+        let fits = vec![0x80; 1300 - if is_v6 { 48 } else { 28 }];
+        camera.send_to(&fits, to).unwrap();
+        while receive(&viewer).0 != fits {}
+        assert!(camera.send_to(&vec![0x80; fits.len() + 1], to).is_err(), "and not a byte more");
+        let counters = bench.relay.punt_path().unwrap().counters;
+        let statistics = bench.statistics_when(leg, |leg| leg.forwarded > 0);
+        let dropped: u64 = statistics.dropped.iter().map(|(_, count)| count).sum();
+        assert!(statistics.dropped.iter().all(|(reason, _)| *reason == "too_big"), "{statistics:?}");
+        assert!((1..=dropped).contains(&counters.answered), "{counters:?} {statistics:?}");
+        assert_eq!(counters.received, counters.sent - counters.answered + dropped, "{counters:?}");
+    }
+}
+
+#[test]
+fn a_punted_packet_that_is_too_big_leaves_in_fragments_where_it_may() {
+    let (bench, [leg, _], camera, viewer, to) = narrow(ModeChoice::Native, false);
+    let never = libc::IP_PMTUDISC_DONT;
+    set_discovery(&camera, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, never);
+    let large = [0x80; 1400];
+    let followed = (0..300).any(|_| {
+        camera.send_to(&large, to).unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+        bench.relay.statistics(leg).unwrap().paths.user > 0
+    });
+    assert!(followed, "the kernel path has it");
+    assert_eq!(receive(&viewer).0, large);
+    let dropped = bench.relay.statistics(leg).unwrap().dropped;
+    assert!(dropped.iter().all(|(reason, _)| *reason == "too_big"), "{dropped:?}");
+    // Smaller ones go on through user space.
+    let before = bench.relay.statistics(leg).unwrap().paths.af_xdp;
+    camera.send_to(&rtp(1, 7), to).unwrap();
+    while receive(&viewer).0 != rtp(1, 7) {}
+    bench.statistics_when(leg, |leg| leg.paths.af_xdp == before + 1);
+}
+
+fn forbid_fragments(socket: &UdpSocket, is_v6: bool) {
+    if is_v6 {
+        set_discovery(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO);
+    } else {
+        set_discovery(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO);
+    }
+}
+
+fn set_discovery(socket: &UdpSocket, level: i32, name: i32, value: i32) {
+    let length = u32::try_from(size_of_val(&value)).unwrap();
+    // SAFETY: an open socket, and a value that outlives the call.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// A flood of punted packets, more than one processor may be able to carry: whatever is lost is counted by its reason.
