@@ -1,9 +1,14 @@
 //! One camera, many receivers: what each of them gets, and what it is told of it.
 
 use std::net::{SocketAddrV4, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use relay_user::{Continuity, LegId, LegSpec, RetagSpec, SourcePolicy};
-use testbed::Topology;
+use relay_user::{
+    Continuity, FanOutError, InstallError, LegId, LegSpec, ModeChoice, RetagSpec, SourcePolicy, StreamSpec,
+    Tag, Tags,
+};
+use testbed::{Frames, Topology};
 
 use crate::support::*;
 
@@ -19,7 +24,10 @@ struct Group {
 
 impl Group {
     fn start(room: u32) -> Self {
-        let bench = Bench::with_room(room);
+        Self::on(Bench::with_room(room))
+    }
+
+    fn on(bench: Bench) -> Self {
         let plan = relay_user::Plan { legs: vec![camera_leg(SourcePolicy::Pinned)], streams: Vec::new() };
         let source = bench.runtime.block_on(bench.relay.install(&plan)).unwrap()[0];
         let camera = bench.camera_socket(CAMERA_PORT);
@@ -133,11 +141,10 @@ fn a_large_group_is_served_in_several_passes() {
     let sockets = group.sockets(100);
     let legs = group.join(&(0..100).map(receiver).collect::<Vec<_>>());
     assert_eq!(group.bench.relay.group(group.source).unwrap().passes, 4);
+    // One by one: on a machine that is busy with other things, a ring may overflow.
     for sequence in 0..20 {
         group.send(sequence);
-    }
-    for (socket, number) in sockets.iter().zip(0..) {
-        for sequence in 0..20 {
+        for (socket, number) in sockets.iter().zip(0..) {
             let (packet, from) = receive(socket);
             let counted = group.bench.relay.statistics(legs[usize::from(number)]).unwrap();
             assert_eq!(sequence_of(&packet), sequence, "receiver {number}: {counted:?}");
@@ -146,5 +153,214 @@ fn a_large_group_is_served_in_several_passes() {
     }
     for leg in legs {
         assert_eq!(group.bench.statistics_when(leg, |counted| counted.sent == 20).lost, []);
+    }
+}
+
+#[test]
+fn receivers_are_on_several_devices_and_of_both_families() {
+    let group = Group::start(64);
+    let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
+    let leg = |local: std::net::IpAddr, remote: std::net::IpAddr| {
+        LegSpec::new((local, FIRST).into()).remote((remote, FIRST).into())
+    };
+    let receivers = [
+        leg(viewer.relay.into(), viewer.terminal.into()),
+        leg(viewer.relay6.into(), viewer.terminal6.into()),
+        // The sender's own device.
+        leg(camera.relay.into(), camera.terminal.into()),
+        leg(camera.relay6.into(), camera.terminal6.into()),
+    ];
+    let sockets: Vec<UdpSocket> = receivers
+        .iter()
+        .zip([
+            &group.bench.topology.viewer,
+            &group.bench.topology.viewer,
+            &group.bench.topology.camera,
+            &group.bench.topology.camera,
+        ])
+        .map(|(receiver, namespace)| socket(namespace, receiver.remote.unwrap()))
+        .collect();
+    group.join(&receivers);
+    for sequence in 0..20 {
+        group.send(sequence);
+        for (socket, receiver) in sockets.iter().zip(&receivers) {
+            assert_eq!(receive(socket), (rtp(sequence, 7), receiver.local));
+        }
+    }
+    sockets.iter().for_each(assert_silent);
+    assert_eq!(group.bench.relay.group(group.source).unwrap().passes, 2, "one for each device");
+}
+
+#[test]
+fn each_receiver_has_its_own_tags_and_dscp() {
+    let group = Group::start(64);
+    let frames = Frames::on(&group.bench.topology.viewer, Topology::TERMINAL_DEVICE).unwrap();
+    group.join(&[
+        receiver(0).vlan(Tags::one(Tag::vlan(7))),
+        receiver(1).retag(RetagSpec::default().dscp(46)),
+        receiver(2).vlan(Tags::one(Tag::vlan(9))).retag(RetagSpec::default().dscp(10)),
+    ]);
+    group.send(1);
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let frame = frames.receive(Duration::from_secs(5)).unwrap().expect("three frames arrive");
+        let (tag, ip) = match &frame[12..14] {
+            [0x81, 0] => (u16::from_be_bytes([frame[14], frame[15]]), &frame[18..]),
+            _ => (0, &frame[14..]),
+        };
+        // Others speak here, too: neighbours are looked for.
+        if ip[0] == 0x45 && ip[9] == 17 {
+            seen.push((u16::from_be_bytes([ip[22], ip[23]]), tag, ip[1] >> 2));
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [(FIRST, 7, 0), (FIRST + 1, 0, 46), (FIRST + 2, 9, 10)]);
+}
+
+#[test]
+fn unicast_and_copies_on_one_device_do_not_disturb_each_other() {
+    let group = Group::start(64);
+    let sockets = group.sockets(5);
+    group.join(&(0..5).map(receiver).collect::<Vec<_>>());
+    let side = Topology::CAMERA;
+    let other =
+        LegSpec::new((side.relay, CAMERA_LEG + 2).into()).remote((side.terminal, CAMERA_PORT + 2).into());
+    let plan = relay_user::Plan {
+        legs: vec![other, viewer_leg(SourcePolicy::Pinned)],
+        streams: vec![StreamSpec { ingress: 0, egress: 1 }],
+    };
+    let legs = group.bench.runtime.block_on(group.bench.relay.install(&plan)).unwrap();
+    let (camera, viewer) =
+        (group.bench.camera_socket(CAMERA_PORT + 2), group.bench.viewer_socket(VIEWER_PORT));
+    for sequence in 0..200 {
+        camera.send_to(&rtp(sequence, 8), (side.relay, CAMERA_LEG + 2)).unwrap();
+        group.send(sequence);
+        camera.send_to(&rtp(sequence, 9), (side.relay, CAMERA_LEG + 2)).unwrap();
+        assert_eq!(receive(&viewer).0, rtp(sequence, 8));
+        assert_eq!(receive(&viewer).0, rtp(sequence, 9));
+        for socket in &sockets {
+            assert_eq!(receive(socket).0, rtp(sequence, 7));
+        }
+    }
+    assert_eq!(group.bench.relay.statistics(legs[1]).unwrap().sent, 400);
+}
+
+#[test]
+fn what_is_too_big_for_a_device_is_counted_for_each_receiver() {
+    let group = Group::start(64);
+    let sockets = group.sockets(20);
+    let legs = group.join(&(0..20).map(receiver).collect::<Vec<_>>());
+    group.bench.topology.relay.ip(&["link", "set", Topology::VIEWER.device, "mtu", "300"]).unwrap();
+    let mut large = rtp(1, 7);
+    large.resize(400, 0);
+    // Until the relay has heard of the new MTU, such packets arrive nowhere.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let too_big = |leg: &LegId| group.bench.relay.statistics(*leg).unwrap().lost.contains(&("too_big", 1));
+    while !too_big(&legs[0]) {
+        assert!(Instant::now() < deadline);
+        group.camera.send_to(&large, to_relay_from_camera()).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for leg in &legs {
+        group
+            .bench
+            .statistics_when(*leg, |counted| counted.lost.iter().any(|(reason, _)| *reason == "too_big"));
+    }
+    group.send(9);
+    sockets.iter().for_each(|socket| assert_eq!(receive(socket).0, rtp(9, 7)));
+}
+
+#[test]
+fn what_a_ring_refuses_is_counted_for_each_receiver() {
+    let group = Group::start(64);
+    let sockets = group.sockets(20);
+    let legs = group.join(&(0..20).map(receiver).collect::<Vec<_>>());
+    group.send(0);
+    sockets.iter().for_each(|socket| assert_eq!(receive(socket).0, rtp(0, 7)));
+    // While the only thread of the runtime is busy, nobody tells the relay that the far end is down.
+    let (held, is_held) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    group.bench.runtime.spawn(async move {
+        held.send(()).unwrap();
+        let _ = released.recv();
+    });
+    is_held.recv().unwrap();
+    group.bench.topology.viewer.ip(&["link", "set", Topology::TERMINAL_DEVICE, "down"]).unwrap();
+    for sequence in 1..9 {
+        group.send(sequence);
+    }
+    for leg in &legs {
+        let counted = group.bench.statistics_when(*leg, |counted| counted.lost == [("refused", 8)]);
+        assert_eq!(counted.sent, 9);
+    }
+    let devices = group.bench.relay.device_counters();
+    let of_device = devices.iter().find(|device| device.name == Topology::VIEWER.device).unwrap();
+    assert_eq!((of_device.refused, of_device.unsent), (160, 0));
+    drop(release);
+}
+
+#[test]
+fn who_comes_and_goes_changes_nothing_for_others() {
+    const STEADY: u16 = 4;
+    // Places of legs that went rest for a while.
+    let group = Group::start(8192);
+    let sockets = group.sockets(STEADY);
+    group.join(&(0..STEADY).map(receiver).collect::<Vec<_>>());
+    let (stop, largest) = (AtomicBool::new(false), 60_000);
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut sequence = 0;
+            while !stop.load(Ordering::Relaxed) && sequence < largest {
+                group.send(sequence);
+                sequence += 1;
+                // A few at most are on their way, so that no socket overflows.
+                for socket in &sockets {
+                    assert_eq!(sequence_of(&receive(socket).0), sequence - 1, "in order, once");
+                }
+            }
+            sequence
+        });
+        for round in 0..300_u16 {
+            // Now and then more than fit the block of the others.
+            let count = if round % 10 == 0 { 40 } else { 3 };
+            let come = group.join(&(0..count).map(|number| receiver(100 + number)).collect::<Vec<_>>());
+            group.bench.relay.remove(&come);
+        }
+        stop.store(true, Ordering::Relaxed);
+        let sent = sender.join().unwrap();
+        assert!(sent > 300, "{sent} packets while 2,010 receivers came and went");
+    });
+    sockets.iter().for_each(assert_silent);
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_nothing_is_left() {
+    let group = Group::start(64);
+    let join =
+        |receivers: &[LegSpec]| group.bench.runtime.block_on(group.bench.relay.join(group.source, receivers));
+    let nowhere = LegSpec::new((Topology::VIEWER.relay, FIRST + 1).into()).source(SourcePolicy::Learn);
+    assert!(matches!(join(&[receiver(0), nowhere]), Err(InstallError::RemoteNeeded(1))));
+    assert!(matches!(join(&[receiver(0), receiver(0)]), Err(InstallError::Taken(_))));
+    let legs = group.join(&[receiver(0)]);
+    assert!(matches!(join(&[receiver(1), receiver(0)]), Err(InstallError::Taken(_))));
+    assert_eq!(group.bench.relay.receivers(group.source), legs);
+    assert_eq!(group.bench.relay.legs().len(), 2);
+    group.bench.relay.remove(&[group.source]);
+    assert!(matches!(join(&[receiver(1)]), Err(InstallError::Gone)));
+    assert_eq!(group.bench.relay.legs().len(), 1, "its receiver is a leg still");
+}
+
+#[test]
+fn without_native_xdp_there_are_no_copies_and_the_error_says_so() {
+    for mode in [ModeChoice::Generic, ModeChoice::User] {
+        let group = Group::on(Bench::with_mode(mode));
+        let error =
+            group.bench.runtime.block_on(group.bench.relay.join(group.source, &[receiver(0)])).unwrap_err();
+        let expected = match mode {
+            ModeChoice::Generic => matches!(error, InstallError::FanOut(FanOutError::Generic(_))),
+            _ => matches!(error, InstallError::FanOut(FanOutError::NoProgram)),
+        };
+        assert!(expected, "{error}");
+        assert_eq!(group.bench.relay.legs().len(), 1);
     }
 }
