@@ -195,7 +195,16 @@ fn media_of_no_call_is_dropped_and_its_sender_named() {
 
 #[test]
 fn rtcp_that_ends_at_the_gateway_is_answered_by_it() {
-    let call = Call::prepare("quality = true\nrtcp = \"terminate\"");
+    rtcp_is_answered("");
+}
+
+#[test]
+fn rtcp_that_ends_at_a_gateway_of_sockets_is_answered_by_it() {
+    rtcp_is_answered("\nmode = \"user\"");
+}
+
+fn rtcp_is_answered(keys: &str) {
+    let call = Call::prepare(&format!("quality = true\nrtcp = \"terminate\"{keys}"));
     let (invite, answer) = call.answer();
     call.acknowledge(&answer);
     let above = |address: SocketAddr| SocketAddr::new(address.ip(), address.port() + 1);

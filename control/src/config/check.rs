@@ -9,8 +9,8 @@ use relay_user::{MOST_BITS_PER_SECOND, MOST_PACKETS_PER_SECOND, RateLimit, Tag, 
 
 use super::file::{self, Authenticate};
 use super::{
-    Account, Config, ConfigError, DEFAULT_STATE, DigestAlgorithm, Limits, Mode, Network, Proof, Relay,
-    RelayMode, Rtcp, Rule, Secret, Sip, Source, State, Timers,
+    Account, Config, ConfigError, DEFAULT_STATE, DigestAlgorithm, Limits, Mode, Network, Proof, Relay, Rtcp,
+    Rule, Secret, Sip, Source, State, Timers,
 };
 
 /// Shortest password that is accepted.
@@ -319,11 +319,6 @@ impl Checker<'_> {
                 "quality = true beside it",
                 fix,
             );
-        }
-        if relay.rtcp == Rtcp::Terminate && relay.mode == RelayMode::User {
-            let fix =
-                "RTCP is taken out of the way of media by XDP: choose another mode, or rtcp = \"relay\".";
-            return self.fail("relay.rtcp", "\"terminate\" beside mode = \"user\"", "a mode with XDP", fix);
         }
         let limit = self.leg_limit(&relay)?;
         let state = self.state(relay.state.as_deref())?;

@@ -146,10 +146,8 @@ fn what_legs_have_in_common_is_told_in_numbers_that_can_be() {
         &["relay.relearn_after_seconds", "pinned", "learn-port"],
     );
     refused(&relay("rtcp = \"terminate\"\nquality = false", ""), &["relay.rtcp", "quality = true"]);
-    refused(
-        &relay("quality = true\nrtcp = \"terminate\"\nmode = \"user\"", ""),
-        &["relay.rtcp", "mode = \"user\"", "XDP"],
-    );
+    let sockets = parse(&relay("quality = true\nrtcp = \"terminate\"\nmode = \"user\"", "")).unwrap();
+    assert_eq!(sockets.relay.unwrap().rtcp, Rtcp::Terminate, "sockets end it too");
     refused(&relay("rtcp = \"drop\"", ""), &["drop", "`relay`", "`terminate`"]);
     refused(&relay("leg_bits_per_second = 99999999999999", ""), &["relay.leg_bits_per_second", "no limit"]);
     refused(&relay("leg_packets_per_second = 4000000000", ""), &["relay.leg_packets_per_second", "no limit"]);

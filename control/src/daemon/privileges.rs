@@ -45,7 +45,8 @@ pub(super) fn drop_unneeded(config: &Config) -> Result<(), PrivilegeError> {
             needed.extend(RELAY);
             needed.extend(USER_SPACE.iter().filter(|capability| permitted.contains(capability)));
         }
-        if relay.rtcp == Rtcp::Terminate {
+        // The program hands RTCP to sockets of AF_XDP, or to the kernel path; sockets have it anyway.
+        if wants_xdp && relay.rtcp == Rtcp::Terminate {
             needed.insert(Capability::CAP_NET_RAW);
         }
         let missing: Vec<String> = needed.difference(&permitted).map(ToString::to_string).collect();

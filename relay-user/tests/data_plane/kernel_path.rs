@@ -291,16 +291,31 @@ impl Capture {
 
     /// The IPv4 headers of what arrived until now.
     pub(crate) fn ipv4_headers(&self) -> Vec<[u8; 20]> {
-        let mut headers = Vec::new();
+        self.packets().iter().map(|packet| *packet.first_chunk().unwrap()).collect()
+    }
+
+    /// Ports, source and destination, and payload of the datagrams that arrived until now.
+    pub(crate) fn datagrams(&self) -> Vec<([u16; 2], Vec<u8>)> {
+        // Without options and fragments.
+        let udp = self.packets().into_iter().filter(|packet| (packet[0], packet[9]) == (0x45, 17));
+        let datagram = |packet: Vec<u8>| {
+            let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
+            ([word(20), word(22)], packet[28..20 + usize::from(word(24))].to_vec())
+        };
+        udp.filter(|packet| packet.len() >= 28).map(datagram).collect()
+    }
+
+    fn packets(&self) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
         let mut packet = [0_u8; 2048];
         loop {
             // SAFETY: writes at most as many bytes as the buffer has.
             let length =
                 unsafe { libc::recv(self.0.as_raw_fd(), packet.as_mut_ptr().cast(), packet.len(), 0) };
-            if length < 20 {
-                return headers;
-            }
-            headers.push(*packet.first_chunk().unwrap());
+            let Some(packet) = usize::try_from(length).ok().and_then(|length| packet.get(..length)) else {
+                return packets;
+            };
+            packets.push(packet.to_vec());
         }
     }
 }

@@ -13,6 +13,7 @@ use relay_user::{
 };
 use testbed::Topology;
 
+use crate::kernel_path::Capture;
 use crate::support::*;
 
 on_every_backend! {
@@ -50,7 +51,10 @@ impl Session {
     }
 
     fn with_mode(mode: ModeChoice) -> Self {
-        let bench = Bench::with_mode(mode);
+        Self::on(Bench::with_mode(mode))
+    }
+
+    fn on(bench: Bench) -> Self {
         let camera_leg = camera_leg(SourcePolicy::Pinned).quality(true).clock_rate(90_000);
         let viewer_leg =
             viewer_leg(SourcePolicy::Pinned).retag(RetagSpec::default().ssrc(SSRC_OUT)).clock_rate(90_000);
@@ -123,7 +127,50 @@ fn sender_report(bytes: &[u8]) -> Option<SenderReport<'_>> {
 }
 
 fn source_and_receiver_are_told_what_came_and_what_went(mode: ModeChoice) {
-    let session = Session::with_mode(mode);
+    both_are_told(&Session::with_mode(mode));
+}
+
+#[test]
+fn without_af_xdp_both_are_told_all_the_same() {
+    for mode in [ModeChoice::Native, ModeChoice::Generic] {
+        let session = Session::on(Bench::without_af_xdp(mode));
+        both_are_told(&session);
+        assert!(session.bench.relay.counters().contains(&("no_worker", 1)), "by the kernel path");
+    }
+}
+
+/// What terminals say of themselves is lost then, and counted; what they need in order to go on is not.
+#[test]
+fn without_any_user_space_sources_are_told_what_came() {
+    for mode in [ModeChoice::Native, ModeChoice::Generic] {
+        let session = Session::on(Bench::without_user_space(mode));
+        session.stream(1..101, &[10, 20, 30, 40, 50]);
+        session.camera_rtcp.send_to(&[0x80, 201, 0, 1, 0, 0, 0, 7], session.to_camera_rtcp()).unwrap();
+        let (bytes, from) = report(&session.camera_rtcp);
+        assert_eq!(from, session.to_camera_rtcp());
+        let told = blocks(&bytes)[0];
+        assert_eq!((told.ssrc, told.cumulative_lost, told.extended_highest), (SSRC, 5, 100), "{mode:?}");
+        assert!(session.bench.relay.counters().contains(&("no_worker", 1)));
+    }
+}
+
+#[test]
+fn punted_legs_are_told_too() {
+    let bench = Bench::start();
+    let muxed = |leg: LegSpec| leg.media(MediaKind::Muxed).rtcp(RtcpMode::Terminate).punted(true);
+    let camera_leg = muxed(camera_leg(SourcePolicy::Pinned)).quality(true);
+    let [leg, _] = bench.call(camera_leg, muxed(viewer_leg(SourcePolicy::Pinned)));
+    let (camera, viewer) = (bench.camera_socket(CAMERA_PORT), bench.viewer_socket(VIEWER_PORT));
+    camera.send_to(&rtp(1, SSRC), to_relay_from_camera()).unwrap();
+    receive(&viewer);
+    camera.send_to(&[0x80, 201, 0, 1, 0, 0, 0, 7], to_relay_from_camera()).unwrap();
+    assert_silent(&viewer);
+    assert_eq!(blocks(&report(&camera).0)[0].ssrc, SSRC);
+    let statistics = bench.statistics_when(leg, |leg| leg.received == 2);
+    assert_eq!((statistics.paths.af_xdp, &statistics.dropped[..]), (1, &[("rtcp_ended", 1)][..]));
+}
+
+fn both_are_told(session: &Session) {
     session.stream(1..101, &[10, 20, 30, 40, 50]);
     let mut buffer = [0; 256];
     let mut writer = Writer::new(&mut buffer);
@@ -235,12 +282,23 @@ fn on_one_port_rtcp_ends_and_rtp_goes_on(mode: ModeChoice) {
     assert_eq!((from, blocks(&bytes)[0].ssrc), (to_relay_from_camera(), SSRC));
 }
 
+/// Datagrams that came to a port that no socket has (/proc/net/snmp).
+fn unclaimed(namespace: &testbed::Namespace) -> u64 {
+    let output = namespace.command("cat").arg("/proc/net/snmp").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("Udp: "));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let at = names.split(' ').position(|name| name == "NoPorts").unwrap();
+    values.split(' ').nth(at).unwrap().parse().unwrap()
+}
+
 /// ffmpeg sends RTP and RTCP, and reads the reports that come back (`rtcpport` is where it listens).
 #[test]
 fn ffmpeg_is_reported_to() {
     let session = Session::start();
     let (relay, camera) = (Topology::CAMERA.relay, Topology::CAMERA.terminal);
-    let Session { bench, camera: camera_rtp, camera_rtcp, viewer, viewer_rtcp, .. } = session;
+    let Session { bench, camera: camera_rtp, camera_rtcp, viewer, viewer_rtcp, legs } = session;
+    let capture = Capture::of(&bench.topology.camera);
     // ffmpeg takes the camera's place, and its ports.
     let [rtp_port, rtcp_port] = [&camera_rtp, &camera_rtcp].map(|socket| socket.local_addr().unwrap().port());
     drop((camera_rtp, camera_rtcp));
@@ -267,6 +325,20 @@ fn ffmpeg_is_reported_to() {
     assert_eq!(heard, SSRC_OUT);
     let counters = bench.relay.rtcp_counters();
     assert!(counters.received >= 1 && counters.malformed == 0, "ffmpeg's reports are read: {counters:?}");
+
+    // And ffmpeg gets reports of what it sends, from where it sends its own to, by a socket of its own.
+    let mut block = None;
+    while block.is_none() {
+        let to_ffmpeg =
+            capture.datagrams().into_iter().filter(|(ports, _)| *ports == [CAMERA_LEG + 1, rtcp_port]);
+        block = to_ffmpeg.flat_map(|(_, payload)| blocks(&payload)).next();
+        assert!(start.elapsed() < Duration::from_secs(15), "no receiver report comes");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (block, quality) = (block.unwrap(), bench.relay.statistics(legs[0]).unwrap().quality.unwrap());
+    assert_eq!((Some(block.ssrc), block.cumulative_lost), (quality.ssrc, 0), "{block:?}");
+    assert!(block.extended_highest & 0xffff <= quality.highest_sequence & 0xffff, "{block:?} {quality:?}");
+    assert_eq!(unclaimed(&bench.topology.camera), 0, "a socket takes it");
     ffmpeg.kill().unwrap();
     ffmpeg.wait().unwrap();
 }
