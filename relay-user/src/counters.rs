@@ -45,9 +45,10 @@ impl From<Sent> for Traffic {
 }
 
 impl AddAssign for Sent {
+    /// Maps that outlive the process may hold anything: what is damaged is a large number, and no more.
     fn add_assign(&mut self, other: Self) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 
@@ -82,9 +83,9 @@ impl LegCounters {
         self.xdp += more.xdp;
         self.af_xdp += more.af_xdp;
         self.user += more.user;
-        self.dropped_bytes += more.dropped_bytes;
+        self.dropped_bytes = self.dropped_bytes.saturating_add(more.dropped_bytes);
         for (sum, more) in self.dropped.iter_mut().zip(more.dropped) {
-            *sum += more;
+            *sum = sum.saturating_add(more);
         }
     }
 
@@ -104,7 +105,12 @@ impl LegCounters {
     /// Packets that came from the source that the leg admits, whatever became of them then.
     pub(crate) fn admitted(&self) -> u64 {
         let dropped = ADMITTED.iter().filter_map(|reason| self.dropped.get(*reason as usize));
-        self.forwarded() + dropped.sum::<u64>()
+        dropped.fold(self.forwarded(), |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Packets that were dropped, whatever for.
+    pub(crate) fn lost(&self) -> u64 {
+        self.dropped.iter().fold(0, |sum: u64, count| sum.saturating_add(*count))
     }
 }
 
@@ -161,9 +167,10 @@ impl Counters {
 
     /// Adds what a slot counted to slot 0. The kernel half counts orphans there.
     fn keep(&self, counted: &LegCounters) {
-        let add = |traffic: &mut Traffic, sent: Sent| {
-            traffic.packets += sent.packets;
-            traffic.bytes += sent.bytes;
+        let add = |traffic: &mut Traffic, more: Sent| {
+            let mut sum = Sent::from(*traffic);
+            sum += more;
+            *traffic = sum.into();
         };
         // No CPU writes to the stretch behind the last CPU's.
         let index = self.index(self.cpus, 0);

@@ -23,3 +23,11 @@ pub fn tap(record: &[u8]) -> Option<usize> {
 pub fn af_xdp(steps: &[u8]) -> Result<(), String> {
     crate::af_xdp::simulation::play(steps)
 }
+
+/// Damages the maps that a predecessor left as `steps` say, whatever bytes they are, and adopts what is left.
+///
+/// # Errors
+/// The first thing that is wrong with what was adopted, in words; or there is no memory.
+pub fn adopt(steps: &[u8]) -> Result<(), String> {
+    crate::state::damaged::adopt(steps)
+}

@@ -286,12 +286,14 @@ impl<'a> Migration<'a> {
             else {
                 continue;
             };
+            // As many as there are, whatever the header says.
+            let stretches = old.length.checked_div(self.old.capacity.slots).unwrap_or(0);
             for slot in 0..self.slots() {
                 let count = |cpu| {
                     old.word64(cpu * self.old.capacity.slots + slot, from)
                         .map_or(0, |word| word.load(Ordering::Relaxed))
                 };
-                let sum = (0..=self.old.capacity.cpus).map(count).sum();
+                let sum = (0..stretches).map(count).fold(0, u64::saturating_add);
                 if let Some(carried) = new.word64(self.new.capacity.cpus * self.new.capacity.slots + slot, to)
                 {
                     carried.store(sum, Ordering::Relaxed);

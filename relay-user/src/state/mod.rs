@@ -1,6 +1,8 @@
 //! What is installed, and its picture in the kernel's maps. Every change is made here, under one lock: one writer.
 
 mod adopt;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod damaged;
 mod egress;
 mod install;
 mod receivers;

@@ -23,8 +23,8 @@ impl State {
         let (copied, lost) = copies.unwrap_or_default();
         sent += copied;
         Some(LegStatistics {
-            received: forwarded.packets + counters.dropped.iter().sum::<u64>(),
-            received_bytes: forwarded.bytes + counters.dropped_bytes,
+            received: forwarded.packets.saturating_add(counters.lost()),
+            received_bytes: forwarded.bytes.saturating_add(counters.dropped_bytes),
             forwarded: forwarded.packets,
             forwarded_bytes: forwarded.bytes,
             paths: PathCounts {
@@ -77,7 +77,7 @@ impl Activity {
         }
         self.by_path = by_path;
         if source.is_set() && source != self.source {
-            self.source_changes += u64::from(self.source.is_set());
+            self.source_changes = self.source_changes.saturating_add(self.source.is_set().into());
             self.source = source;
         }
     }
