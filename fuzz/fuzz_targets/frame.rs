@@ -9,6 +9,7 @@ use relay_common::frame::ethernet::Payload;
 use relay_common::frame::{Datagram, Ethernet, Ipv4Udp, Ipv6Udp};
 use relay_common::media::Media;
 use relay_common::packet::Packet;
+use relay_common::verdict::Drop;
 
 const PORTS: Be32 = Be32::new(4000 << 16 | 6000);
 
@@ -25,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
                 return;
             }
             datagram.readdress(Be32::new(0x0a00_0001), Be32::new(0x0a00_0002), PORTS);
-            assert_eq!(datagram.check(available).err().map(|drop| drop.name()), expired(data[offset + 8]));
+            assert_eq!(datagram.check(available).err().map(Drop::name), expired(data[offset + 8]));
             (offset + Ipv4Udp::HEADERS, offset + 8)
         }
         Payload::Ipv6 => {
@@ -34,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
                 return;
             }
             datagram.readdress(&Ipv6::from_octets([1; 16]), &Ipv6::from_octets([2; 16]), PORTS);
-            assert_eq!(datagram.check(available).err().map(|drop| drop.name()), expired(data[offset + 7]));
+            assert_eq!(datagram.check(available).err().map(Drop::name), expired(data[offset + 7]));
             (offset + Ipv6Udp::HEADERS, offset + 7)
         }
     };

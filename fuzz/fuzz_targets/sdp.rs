@@ -19,11 +19,7 @@ fuzz_target!(|data: &[u8]| {
     let local: Vec<LocalMedia> = description
         .media
         .iter()
-        .map(|line| LocalMedia {
-            rtp: address(40000),
-            rtcp: address(40001),
-            rejected: line.rejected,
-        })
+        .map(|line| LocalMedia { rtp: address(40000), rtcp: address(40001), rejected: line.rejected })
         .collect();
     if readdress(&mut sdp, &local).is_err() {
         return;

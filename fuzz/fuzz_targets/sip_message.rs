@@ -10,10 +10,7 @@ fuzz_target!(|data: &[u8]| {
     match parse_datagram(&Bytes::copy_from_slice(data), &limits) {
         Ok(Datagram::Message(message)) => {
             read(&message);
-            assert_eq!(
-                parse_datagram(&message.to_bytes(), &limits),
-                Ok(Datagram::Message(message))
-            );
+            assert_eq!(parse_datagram(&message.to_bytes(), &limits), Ok(Datagram::Message(message)));
         }
         Ok(Datagram::KeepAlive) => {}
         Err(error) => {
@@ -27,19 +24,8 @@ fuzz_target!(|data: &[u8]| {
 
 /// Every typed value; only that it returns matters.
 fn read(message: &Message) {
-    let _ = (
-        message.vias(),
-        message.from(),
-        message.to(),
-        message.contacts(),
-        message.routes(),
-    );
-    let _ = (
-        message.record_routes(),
-        message.session_expires(),
-        message.min_se(),
-        message.content_type(),
-    );
+    let _ = (message.vias(), message.from(), message.to(), message.contacts(), message.routes());
+    let _ = (message.record_routes(), message.session_expires(), message.min_se(), message.content_type());
     for name in HeaderName::ALL {
         let _ = (message.auth_params(*name), message.lists(*name, "x"));
     }

@@ -1,7 +1,6 @@
 //! `cargo xtask fuzz`: runs the coverage-guided fuzz targets of `fuzz/`, which need a nightly compiler, each for a while.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -34,10 +33,14 @@ pub(crate) fn fuzz(options: &Options) -> Result<()> {
     build::kernel_halves()?;
     for target in targets.iter().filter(|target| options.target.as_ref().is_none_or(|only| only == *target)) {
         // What was found before lies in `corpus`, which is not kept in the repository; what to start from, in `seeds`.
-        let folders = [folder().join("corpus").join(target), folder().join("seeds").join(target)];
+        let folders =
+            [workspace::fuzz().join("corpus").join(target), workspace::fuzz().join("seeds").join(target)];
         fs::create_dir_all(&folders[0])?;
         let mut command = cargo();
-        command.env("RUSTUP_TOOLCHAIN", "nightly").current_dir(folder()).args(["fuzz", "run", target]);
+        command
+            .env("RUSTUP_TOOLCHAIN", "nightly")
+            .current_dir(workspace::fuzz())
+            .args(["fuzz", "run", target]);
         command.args(folders.iter().filter(|folder| folder.is_dir()));
         command.args(["--".to_owned(), format!("-max_total_time={}", options.seconds)]);
         run(&mut command, "the input is in fuzz/artifacts; make a test of it, then mend what it shows")?;
@@ -45,14 +48,9 @@ pub(crate) fn fuzz(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Where the fuzz targets are a workspace of their own.
-fn folder() -> PathBuf {
-    workspace::root().join("fuzz")
-}
-
 /// Every target, by name.
 fn targets() -> Result<Vec<String>> {
-    let folder = folder().join("fuzz_targets");
+    let folder = workspace::fuzz().join("fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
     let mut names = Vec::new();
     for entry in entries {

@@ -85,7 +85,7 @@ fn format() -> Result<()> {
     for kernel_crate in KERNEL_CRATES {
         run(cargo().current_dir(kernel_crate.path()).args(["fmt", "--check"]), hint)?;
     }
-    Ok(())
+    run(cargo().current_dir(workspace::fuzz()).args(["fmt", "--check"]), hint)
 }
 
 fn lint() -> Result<()> {
@@ -96,7 +96,17 @@ fn lint() -> Result<()> {
     for kernel_crate in KERNEL_CRATES {
         run(toolchain.clippy(&kernel_crate.path()).args(["--", "-D", "warnings"]), hint)?;
     }
-    Ok(())
+    run(fuzz_targets().args(["clippy", "--locked", "--", "-D", "warnings"]), hint)
+}
+
+/// `cargo` for the fuzz targets, and for what the crates have only for them. Nothing is linked, so libFuzzer is not built:
+/// the name of a library in its place is enough.
+fn fuzz_targets() -> Command {
+    let target = workspace::fuzz_target();
+    let mut command = cargo();
+    command.current_dir(workspace::fuzz()).env("RUSTFLAGS", "--cfg fuzzing");
+    command.env("CUSTOM_LIBFUZZER_PATH", target.join("libfuzzer.a")).env("CARGO_TARGET_DIR", target);
+    command
 }
 
 fn documentation() -> Result<()> {
@@ -121,6 +131,7 @@ fn dependencies() -> Result<()> {
     for kernel_crate in KERNEL_CRATES {
         run(cargo().current_dir(kernel_crate.path()).args(fetch), stale)?;
     }
+    run(cargo().current_dir(workspace::fuzz()).args(fetch), stale)?;
     let checker = setup::dependency_checker()?;
     let deny = |arguments: &[&str]| {
         let mut command = Command::new(&checker);

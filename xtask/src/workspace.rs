@@ -48,6 +48,16 @@ pub(crate) fn kernel_target() -> PathBuf {
     root().join("target/kernel")
 }
 
+/// The fuzz targets: a workspace of their own, because only a nightly compiler runs them.
+pub(crate) fn fuzz() -> PathBuf {
+    root().join("fuzz")
+}
+
+/// Where cargo puts what it checks of them.
+pub(crate) fn fuzz_target() -> PathBuf {
+    root().join("target/fuzz")
+}
+
 /// Where tools that only this project uses are installed.
 pub(crate) fn tools() -> PathBuf {
     root().join("target/tools")
