@@ -192,6 +192,15 @@ impl Lane {
         Ok(result)
     }
 
+    /// Tells the sink which packets have to arrive; returns one as the camera sends it, of so many bytes.
+    pub(crate) fn expect_packets(&mut self, size: usize) -> Result<Vec<u8>> {
+        let sent = self.subject.sends();
+        let payload = size.saturating_sub(sent.overhead());
+        let load = Load { headers: sent.headers(payload)?, flows: 1, step: 0, interval: 0 };
+        self.programs.set_load(load, self.subject.delivers().headers(payload)?)?;
+        sent.frame(payload)
+    }
+
     /// The programs around the subject.
     pub(crate) fn programs(&self) -> &Programs {
         &self.programs

@@ -77,7 +77,7 @@ pub(crate) enum Urgency {
 /// Stands for the thread that asks.
 pub(crate) const CALLING_THREAD: i32 = 0;
 
-/// Sets the urgency of a thread of this process. The kernel keeps a twentieth of each second for ordinary threads.
+/// Sets the urgency of a thread of this process, or of the kernel. The kernel keeps a twentieth of each second for ordinary threads.
 pub(crate) fn set_urgency(thread: i32, urgency: Urgency) -> io::Result<()> {
     let (policy, sched_priority) = match urgency {
         Urgency::Ordinary => (libc::SCHED_OTHER, 0),

@@ -6,6 +6,7 @@ mod calls;
 mod clock;
 mod cost;
 mod effect;
+mod fan_out;
 mod figure;
 mod forwarding;
 mod gateway;

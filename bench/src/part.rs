@@ -10,6 +10,7 @@ use crate::bulk;
 use crate::calls;
 use crate::cost;
 use crate::effect;
+use crate::fan_out;
 use crate::figure::Figure;
 use crate::forwarding::{self, Forwarding};
 use crate::latency::{self, Latency};
@@ -45,6 +46,8 @@ pub(crate) enum Part {
     User,
     /// Packets that AF_XDP workers send on, over those of a bare redirect.
     Punts,
+    /// Copies for the receivers of groups.
+    Fanout,
     /// Calls a second over SIP.
     Calls,
 }
@@ -74,6 +77,8 @@ pub(crate) struct Effort {
     user: usize,
     /// Comparisons of an AF_XDP worker and a bare redirect.
     punts: usize,
+    /// Comparisons of groups and a bare redirect; seconds of pictures.
+    fan_out: usize,
     /// How long calls are made at each rate.
     calls: Duration,
 }
@@ -92,6 +97,7 @@ impl Effort {
         restarts: 3,
         user: 7,
         punts: 7,
+        fan_out: 5,
         calls: Duration::from_secs(3),
     };
     /// For figures that are published.
@@ -107,6 +113,7 @@ impl Effort {
         restarts: 10,
         user: 41,
         punts: 41,
+        fan_out: 25,
         calls: Duration::from_secs(10),
     };
 
@@ -124,6 +131,7 @@ impl Effort {
             restarts: 2 * self.restarts,
             user: 2 * self.user,
             punts: 2 * self.punts,
+            fan_out: 2 * self.fan_out,
             calls: 2 * self.calls,
         }
     }
@@ -143,6 +151,7 @@ impl Part {
         Self::Restarts,
         Self::User,
         Self::Punts,
+        Self::Fanout,
         Self::Calls,
     ];
 
@@ -174,6 +183,9 @@ impl Part {
             Self::Punts => {
                 "packets that an AF_XDP worker sends on, and a bare redirect, one sender, in turns"
             }
+            Self::Fanout => {
+                "copies for 8, 64 and 512 receivers over a bare redirect, 1242 bytes, two processors; bursts; who comes and goes"
+            }
             Self::Calls => "calls set up and torn down by sipp in relay mode, the daemon on one processor",
         }
     }
@@ -194,6 +206,7 @@ impl Part {
             Self::Restarts => restarts::measure(effort.restarts),
             Self::User => user::measure(effort.user),
             Self::Punts => punts::measure(effort.punts),
+            Self::Fanout => fan_out::measure(effort.fan_out),
             Self::Calls => call_rate(effort),
         };
         eprintln!("bench: took {:.0} s", start.elapsed().as_secs_f64());

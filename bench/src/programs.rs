@@ -69,6 +69,8 @@ pub(crate) enum Role {
     Follow,
     /// Counts what arrives and keeps its delay.
     Time,
+    /// The same for what is addressed as expected, whatever else it says.
+    TimeAddressed,
 }
 
 impl Role {
@@ -92,6 +94,7 @@ impl Role {
             Self::NoteFirst => "note_first",
             Self::Follow => "follow",
             Self::Time => "time",
+            Self::TimeAddressed => "time_addressed",
         }
     }
 }

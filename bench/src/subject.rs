@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use relay_user::{LegId, ModeChoice, Options, Plan, Relay, StreamSpec};
+use relay_user::{LegId, LegSpec, ModeChoice, Options, Plan, Relay, StreamSpec};
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
@@ -48,6 +48,11 @@ impl RunningRelay {
     /// Installs legs and streams.
     pub(crate) fn install(&self, plan: &Plan) -> Result<Vec<LegId>> {
         Ok(self.runtime.block_on(self.relay.install(plan))?)
+    }
+
+    /// Lets receivers join the group of a leg.
+    pub(crate) fn join(&self, source: LegId, receivers: &[LegSpec]) -> Result<Vec<LegId>> {
+        Ok(self.runtime.block_on(self.relay.join(source, receivers))?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::attach::Mode;
 use crate::error::InstallError;
-use crate::fan_out::{FanOutError, GroupStatistics};
+use crate::fan_out::{FanOutError, FanOutSetup, GroupStatistics};
 use crate::leg::{LegId, LegSpec};
 use crate::plan::{self, Plan};
 use crate::relay::Relay;
@@ -62,6 +62,10 @@ impl Relay {
 /// Makes what the first group needs. By a task, because the threads of the runtime are in the relay's network namespace, and
 /// the caller's need not be.
 async fn prepare(shared: &Arc<Shared>) -> Result<Vec<u32>, InstallError> {
+    let prepared = shared.fan_out.lock().await.as_ref().and_then(FanOutSetup::prepared);
+    if let Some(cpus) = prepared {
+        return Ok(cpus);
+    }
     let shared = Arc::clone(shared);
     let task = tokio::spawn(async move {
         let mut setup = shared.fan_out.lock().await;

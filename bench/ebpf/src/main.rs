@@ -121,6 +121,12 @@ pub fn follow(ctx: XdpContext) -> u32 {
     sink::follow(&ctx)
 }
 
+/// Counts what is addressed as expected, and measures delays.
+#[xdp]
+pub fn time_addressed(ctx: XdpContext) -> u32 {
+    sink::time_addressed(&ctx)
+}
+
 /// Counts, and measures delays.
 #[xdp]
 pub fn time(ctx: XdpContext) -> u32 {

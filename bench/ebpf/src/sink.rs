@@ -21,7 +21,18 @@ pub(crate) fn count<S: Shape>(ctx: &XdpContext) -> u32 {
 /// Counts, and keeps how long the packet was on its way.
 #[inline(always)]
 pub(crate) fn time(ctx: &XdpContext) -> u32 {
-    let (frame, arrivals) = match arrival::<Ipv4>(ctx) {
+    keep_delay(arrival::<Ipv4>(ctx))
+}
+
+/// The same for what is addressed as expected.
+#[inline(always)]
+pub(crate) fn time_addressed(ctx: &XdpContext) -> u32 {
+    keep_delay(checked::<Ipv4>(ctx, Frame::is_for))
+}
+
+#[inline(always)]
+fn keep_delay(arrival: Result<(Frame<Ipv4>, &'static mut Arrivals), u32>) -> u32 {
+    let (frame, arrivals) = match arrival {
         Ok(arrived) => arrived,
         Err(action) => return action,
     };

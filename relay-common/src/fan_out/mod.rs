@@ -17,9 +17,9 @@ use crate::verdict::LOSSES;
 pub use metadata::Metadata;
 
 /// Receivers of one block. The queue before the broadcast is read eight packets at a time (CPUMAP_BATCH of the kernel), so
-/// eight times as many copies come to a device at once. The ring of a veth has 256 places, and its reader gives them back
-/// 16 at a time: 15 may be taken still when it has read everything.
-pub const SEATS: usize = 30;
+/// eight times as many copies come to a device at once. The ring of a veth has 256 places, which must do for two such batches:
+/// its reader may be interrupted after the first (`docs/fan-out.md`), and gives places back 16 at a time.
+pub const SEATS: usize = 15;
 
 /// Blocks of all groups together; index 0 means "none".
 pub const BLOCKS: u32 = 1 << 14;
@@ -81,6 +81,8 @@ pub struct Block {
     pub source: u32,
     /// Index of the leg in each seat; 0 for a hole.
     pub receivers: [u32; SEATS],
+    /// Fills the record up to a multiple of eight bytes: 0.
+    pub reserved: u32,
 }
 
 /// Where the packets of a receiver go. A record of the `RECEIVERS` map, by the index of its leg.
@@ -150,7 +152,16 @@ pub struct Bulk {
 
 impl Default for Block {
     fn default() -> Self {
-        Self { seats: 0, next: 0, device: 0, generation: 0, cpu: 0, source: 0, receivers: [0; SEATS] }
+        Self {
+            seats: 0,
+            next: 0,
+            device: 0,
+            generation: 0,
+            cpu: 0,
+            source: 0,
+            receivers: [0; SEATS],
+            reserved: 0,
+        }
     }
 }
 

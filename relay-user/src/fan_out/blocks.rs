@@ -131,7 +131,8 @@ impl Blocks {
         receivers[0] = receiver;
         let generation =
             self.blocks.word32(block, offset_of!(Block, generation)).load(Ordering::Relaxed).wrapping_add(1);
-        let record = Block { seats: 1, next: 0, device, generation, cpu: chain.cpu, source, receivers };
+        let record =
+            Block { seats: 1, next: 0, device, generation, cpu: chain.cpu, source, receivers, reserved: 0 };
         self.blocks.write(block, record);
         let link = match chain.blocks.last() {
             Some(last) => self.blocks.word32(*last, offset_of!(Block, next)),

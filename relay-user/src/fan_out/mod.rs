@@ -37,7 +37,7 @@ const LARGEST_COPY: u32 = pair::MTU + LINK_HEADERS;
 pub struct GroupStatistics {
     /// Receivers now.
     pub receivers: usize,
-    /// Passes that a packet takes: blocks of up to 30 receivers behind one device.
+    /// Passes that a packet takes: blocks of up to 15 receivers behind one device.
     pub passes: usize,
     /// The CPU that makes the copies.
     pub cpu: u32,
@@ -176,8 +176,8 @@ impl FanOutSetup {
     /// # Errors
     /// The kernel refused something.
     pub(crate) fn prepare(&mut self, devices: &HashMap<u32, u32>) -> Result<Vec<u32>, FanOutError> {
-        if self.pair.is_some() {
-            return Ok(self.cpus.clone());
+        if let Some(cpus) = self.prepared() {
+            return Ok(cpus);
         }
         let programs = self.programs.as_ref().map_err(|error| FanOutError::Programs(Arc::clone(error)))?;
         let cpus = devices::online_cpus()?;
@@ -190,6 +190,11 @@ impl FanOutSetup {
         self.pair = Some(pair);
         self.cpus = cpus;
         Ok(self.cpus.clone())
+    }
+
+    /// The CPUs that make copies, once everything is made.
+    pub(crate) fn prepared(&self) -> Option<Vec<u32>> {
+        self.pair.as_ref().map(|_| self.cpus.clone())
     }
 
     /// A device was made anew: the kernel has taken it out of all maps.

@@ -140,7 +140,7 @@ fn a_large_group_is_served_in_several_passes() {
     let group = Group::start(512);
     let sockets = group.sockets(100);
     let legs = group.join(&(0..100).map(receiver).collect::<Vec<_>>());
-    assert_eq!(group.bench.relay.group(group.source).unwrap().passes, 4);
+    assert_eq!(group.bench.relay.group(group.source).unwrap().passes, 7);
     // One by one: on a machine that is busy with other things, a ring may overflow.
     for sequence in 0..20 {
         group.send(sequence);
