@@ -390,7 +390,7 @@ pub fn retag<'a, P: Plane, D: Datagram<'a>>(
     unsafe { retag_as(plane, record, datagram, packet, payload) };
 }
 
-/// As [`retag`], by a record of whatever map.
+/// As [`retag()`], by a record of whatever map.
 ///
 /// # Safety
 /// `record` must point into a record that the plane's maps gave, as [`Plane`] says.
