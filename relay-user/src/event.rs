@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use crate::leg::LegId;
 
-/// Something that happened to a leg. At most one a second for each leg and CPU, so an event says "at least once".
+/// Something that happened to a leg. What packets cause comes at most once a second for each leg and CPU, so an event says "at
+/// least once".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The leg admitted its first source; from now on no other is.
@@ -52,4 +53,29 @@ pub enum Event {
         /// The leg that the packet arrived on.
         leg: LegId,
     },
+    /// The receivers of a leg need a key frame: somebody has joined, or one of them asked for it by RTCP. At most one in
+    /// [`crate::Options::key_frame_interval`] for each leg; what comes meanwhile is put together. How the source is asked is
+    /// the caller's: by RTCP, by signalling, or not at all.
+    KeyFrameWanted {
+        /// The leg that the media arrives on.
+        leg: LegId,
+    },
+    /// A receiver seems to be gone. It stays installed, and is sent to: whether it is removed is the caller's.
+    ReceiverGone {
+        /// The receiver.
+        leg: LegId,
+        /// The leg whose packets it receives.
+        source: LegId,
+        /// What says so.
+        leaving: Leaving,
+    },
+}
+
+/// How it is known that a receiver is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It said so: RTCP BYE (RFC 3550 section 6.6).
+    Goodbye,
+    /// It used to send RTCP, and has sent none for [`crate::Options::receiver_silence`]. Told once, until it speaks again.
+    Silence,
 }

@@ -32,6 +32,7 @@
 
 mod af_xdp;
 mod attach;
+mod audience;
 mod backend;
 mod counters;
 mod device_counters;
@@ -78,10 +79,11 @@ mod watch;
 
 pub use af_xdp::{DEFAULT_PUNT_FRAMES, EngineError, PuntCounters, PuntPath, SocketError};
 pub use attach::{AttachError, AttachedInterface, InterfaceState, Mode, ModeChoice};
+pub use audience::{GroupQuality, ReceiverQuality};
 pub use backend::Backend;
 pub use device_counters::DeviceCounters;
 pub use error::{InstallError, RouteError, StartError};
-pub use event::Event;
+pub use event::{Event, Leaving};
 pub use fan_out::{FanOutError, GroupStatistics};
 pub use kernel::LoadError;
 pub use leg::{

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::attach::Mode;
+use crate::audience::{GroupQuality, ReceiverQuality};
 use crate::error::InstallError;
 use crate::fan_out::{FanOutError, FanOutSetup, GroupStatistics};
 use crate::leg::{LegId, LegSpec};
@@ -18,6 +19,9 @@ impl Relay {
     /// from now on, with headers of its own, and no packet of another receiver is lost, repeated or moved. They are legs like
     /// others, which send what their remote sides are to receive, and are removed by [`Relay::remove`]. Returns them in the
     /// order of `receivers`.
+    ///
+    /// RTCP that receivers send ends at the relay, whatever [`LegSpec::rtcp`] says: on their own legs, and on legs of RTCP
+    /// one port above that the caller has installed. [`crate::Event`] tells what it asks for.
     ///
     /// The first receiver of all takes longer, because the kernel's part is made then.
     ///
@@ -45,12 +49,25 @@ impl Relay {
             self.shared.remove(&legs);
             return Err(error);
         }
+        let wanted = self.shared.state().want_key_frame(source, Instant::now());
+        self.shared.tell(wanted);
         Ok(legs)
     }
 
     /// The legs that receive what arrives on `source`.
     pub fn receivers(&self, source: LegId) -> Vec<LegId> {
         self.shared.state().receivers(source)
+    }
+
+    /// How well a receiver says that it receives; `None` while it has sent no report.
+    pub fn receiver_quality(&self, receiver: LegId) -> Option<ReceiverQuality> {
+        self.shared.state().receiver_quality(receiver)
+    }
+
+    /// How well the receivers of a leg say that they receive it: the worst and the median. `None` where none has reported
+    /// within the last minute.
+    pub fn group_quality(&self, source: LegId) -> Option<GroupQuality> {
+        self.shared.state().group_quality(source, Instant::now())
     }
 
     /// What is counted for the receivers of a leg together; `None` while it has none.

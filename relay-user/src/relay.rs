@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::LoadError;
 use crate::af_xdp::{DEFAULT_PUNT_FRAMES, PuntPath, Punts};
 use crate::attach::{AttachedInterface, Attachments, ModeChoice};
+use crate::audience::{self, Audience};
 use crate::backend::{self, Backend, PlainInterfaces, Ports};
 use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
@@ -69,11 +70,16 @@ pub struct Options {
     /// to 65,536. Half of them is for packets that come in, half for packets that leave. Memory is taken at once: 2 KiB
     /// for each, 4 where an interface's MTU is above 1,770.
     pub punt_frames: u32,
+    /// Shortest time between two [`Event::KeyFrameWanted`] of one group.
+    pub key_frame_interval: Duration,
+    /// After this time without RTCP, a receiver of a group that used to send it is reported ([`Event::ReceiverGone`]); those
+    /// that never sent any are not expected to. `None`: never.
+    pub receiver_silence: Option<Duration>,
 }
 
 impl Default for Options {
     /// No interface, which is refused; [`DEFAULT_LEGS`], [`DEFAULT_PUNT_FRAMES`], no ports that are for media only, and no
-    /// state.
+    /// state. A key frame once a second, and receivers are reported after 30 seconds of silence.
     fn default() -> Self {
         Self {
             interfaces: Vec::new(),
@@ -82,6 +88,8 @@ impl Default for Options {
             ports: Vec::new(),
             state: None,
             punt_frames: DEFAULT_PUNT_FRAMES,
+            key_frame_interval: audience::KEY_FRAME_INTERVAL,
+            receiver_silence: Some(audience::SILENCE),
         }
     }
 }
@@ -128,6 +136,11 @@ impl Drop for Tasks {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Nobody has said anything yet.
+fn audience(options: &Options) -> Audience {
+    Audience::new(options.key_frame_interval, options.receiver_silence)
 }
 
 /// The running data plane. A cheap handle: clones share it. With the last one the program is detached, unless it is
@@ -232,7 +245,9 @@ impl Relay {
         let mut hops = NextHops::new(next_hops, slots.clone()).remembering(kernel.neighbours);
         hops.read_anew(links.clone(), &neighbours);
         let (fan_out, fan_out_setup) = FanOut::new(fan_out, table.slots(), cpus);
-        let mut state = State::new(table, records, counters, hops, payload_maps).with_fan_out(fan_out);
+        let mut state = State::new(table, records, counters, hops, payload_maps)
+            .with_fan_out(fan_out)
+            .with_audience(audience(options));
         let adopted = state.adopt(Instant::now()).into_iter().collect();
         let decider = Legs::new(plane, rtcp_intake.clone());
         let kernel_path = KernelPath::start(&mut program, steered, decider).inspect_err(|error| {
@@ -322,7 +337,9 @@ impl Relay {
         let mut hops = NextHops::for_sockets(records.next_hops, interfaces.slots());
         hops.read_anew(links, &neighbours);
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(table, leg_records, counters, hops, payload_maps)),
+            state: Mutex::new(
+                State::new(table, leg_records, counters, hops, payload_maps).with_audience(audience(options)),
+            ),
             interfaces: Mutex::new(Ports::Sockets(interfaces)),
             punts: None,
             backend: Backend::User { reason: reason.to_owned() },

@@ -65,6 +65,13 @@ impl Shared {
         lock(&self.state)
     }
 
+    /// Tells whoever listens; nobody may.
+    pub(crate) fn tell(&self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            let _ = self.events.send(event);
+        }
+    }
+
     /// What outlives the process.
     pub(crate) fn pins(&self) -> MutexGuard<'_, Option<Pins>> {
         lock(&self.pins)

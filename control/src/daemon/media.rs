@@ -280,6 +280,7 @@ async fn attach(config: &Config, relay: &config::Relay) -> Result<Plane, StartEr
         ports: vec![relay.ports.first..=relay.ports.last],
         state: state.clone(),
         punt_frames: relay.punt_frames,
+        ..relay_user::Options::default()
     };
     let attached = Relay::start(&options).await?;
     if let Backend::User { reason } = attached.backend() {

@@ -48,6 +48,8 @@ pub(crate) async fn run(
                     read_legs(&shared, &mut desk).await;
                 }
                 looks = looks.wrapping_add(1);
+                let due = shared.state().audience_due(Instant::now());
+                shared.tell(due);
                 report(&shared, &mut desk, &post).await;
             }
         }
@@ -60,6 +62,8 @@ fn arrived(shared: &Shared, desk: &mut Desk, arrival: &Arrival, post: &Post<impl
         return Counts::add(&post.counts.malformed);
     };
     Counts::add(&post.counts.received);
+    let events = shared.state().heard(arrival.leg, &compound, arrival.at);
+    shared.tell(events);
     let account = shared.state().account(arrival.leg, arrival.at);
     let Some(account) = account else { return };
     desk.arrived(account.media, &compound, arrival.at);

@@ -11,7 +11,7 @@ use relay_common::byte_order::{Be16, Be32};
 use relay_common::leg::{self as kernel, Addresses6, Admission, Destination, Leg, Route, route};
 use relay_common::retag::Retag;
 
-use crate::leg::{LegId, RtcpMode, Sharing};
+use crate::leg::{LegId, Sharing};
 use crate::retag::Continuity;
 use crate::routes::Target;
 use crate::vlan::Tags;
@@ -92,7 +92,7 @@ impl State {
         let conditions = [
             (leg.spec.limit.is_some(), route::POLICED),
             (self.is_measured(leg), route::MEASURED),
-            (leg.spec.rtcp == RtcpMode::Terminate || self.subjects(leg).is_some(), route::RTCP_PUNTED),
+            (self.ends_rtcp(leg) || self.subjects(leg).is_some(), route::RTCP_PUNTED),
             (leg.spec.shared == Sharing::Port, route::SHARED),
             (leg.spec.punted, route::PUNTED),
         ];

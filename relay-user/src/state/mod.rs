@@ -1,6 +1,7 @@
 //! What is installed, and its picture in the kernel's maps. Every change is made here, under one lock: one writer.
 
 mod adopt;
+mod audience;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod damaged;
 mod egress;
@@ -28,6 +29,7 @@ use relay_common::police::Police;
 use relay_common::quality::Quality;
 use relay_common::retag::Retag;
 
+use crate::audience::{Audience, KEY_FRAME_INTERVAL, SILENCE};
 use crate::counters::{Counters, Sent};
 use crate::fan_out::FanOut;
 use crate::kernel::SharedArray;
@@ -130,6 +132,7 @@ pub(crate) struct State {
     shared_ports: SharedPorts,
     /// Groups, where there is a program that copies.
     fan_out: Option<FanOut>,
+    audience: Audience,
     /// By slot.
     installed: Vec<Option<Box<Installed>>>,
     count: usize,
@@ -155,6 +158,7 @@ impl State {
             payload_maps,
             shared_ports: SharedPorts::default(),
             fan_out: None,
+            audience: Audience::new(KEY_FRAME_INTERVAL, Some(SILENCE)),
             installed: std::iter::repeat_with(|| None).take(slots as usize).collect(),
             count: 0,
             renamers: 0,

@@ -73,6 +73,7 @@ impl State {
         if let Some(leg) = self.leg_mut(receiver) {
             leg.source = Some(source);
         }
+        self.end_rtcp_of(receiver);
         Ok(())
     }
 
@@ -80,6 +81,7 @@ impl State {
     pub(super) fn leave_group(&mut self, receiver: LegId, now: Instant) {
         let Some(source) = self.leg(receiver).and_then(|leg| leg.source) else { return };
         let left = self.fan_out.as_mut().and_then(|fan_out| fan_out.leave(receiver.slot, now));
+        self.audience.left(receiver, source, left.is_some_and(|(_, has_ended)| has_ended));
         if left.is_some_and(|(_, has_ended)| has_ended) {
             self.store_exit(source);
         }
@@ -93,6 +95,7 @@ impl State {
                 leg.source = None;
             }
         }
+        self.audience.source_gone(source);
     }
 
     /// The receivers of a leg.

@@ -13,7 +13,7 @@ use super::{Installed, State, record};
 impl State {
     /// What relayed RTCP that arrives on a leg speaks of, where that is retagged.
     pub(super) fn subjects(&self, leg: &Installed) -> Option<Subjects> {
-        if self.renamers == 0 || leg.spec.rtcp != RtcpMode::Relay {
+        if self.renamers == 0 || self.ends_rtcp(leg) {
             return None;
         }
         let (here, there) = (self.media_beside(leg)?, self.media_beside(self.leg(leg.egress?)?)?);

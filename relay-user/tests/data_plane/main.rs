@@ -7,6 +7,7 @@ mod bulk;
 mod devices;
 mod families;
 mod fan_out;
+mod fan_out_feedback;
 mod kernel_path;
 mod loops;
 mod measured;
