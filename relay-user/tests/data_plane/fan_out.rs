@@ -271,6 +271,79 @@ fn what_is_too_big_for_a_device_is_counted_for_each_receiver() {
 }
 
 #[test]
+fn groups_that_come_in_by_different_devices_share_the_devices_that_they_leave_by() {
+    let group = Group::start(256);
+    let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
+    // The viewer sends, too: its group belongs to another processor where there is one.
+    let other = relay_user::Plan { legs: vec![viewer_leg(SourcePolicy::Pinned)], streams: Vec::new() };
+    let other = group.bench.runtime.block_on(group.bench.relay.install(&other)).unwrap()[0];
+    let leg = |side: testbed::Side, port: u16| {
+        LegSpec::new((side.relay, port).into()).remote((side.terminal, port).into())
+    };
+    // Each more than one block, on both devices, by turns.
+    let receivers = |first: u16| -> Vec<LegSpec> {
+        (0..40).map(|number| leg(if number % 2 == 0 { camera } else { viewer }, first + number)).collect()
+    };
+    let [ours, theirs] = [receivers(FIRST), receivers(FIRST + 100)];
+    let sockets = |receivers: &[LegSpec]| -> Vec<UdpSocket> {
+        let namespaces = [&group.bench.topology.camera, &group.bench.topology.viewer];
+        let open =
+            |(number, receiver): (usize, &LegSpec)| socket(namespaces[number % 2], receiver.remote.unwrap());
+        receivers.iter().enumerate().map(open).collect()
+    };
+    let (our_sockets, their_sockets) = (sockets(&ours), sockets(&theirs));
+    group.join(&ours);
+    group.bench.runtime.block_on(group.bench.relay.join(other, &theirs)).unwrap();
+    let from_viewer = group.bench.viewer_socket(VIEWER_PORT);
+    for sequence in 0..50 {
+        group.send(sequence);
+        from_viewer.send_to(&rtp(sequence, 8), to_relay_from_viewer()).unwrap();
+        group.send(sequence + 1_000);
+        for (socket, receiver) in our_sockets.iter().zip(&ours) {
+            assert_eq!(receive(socket), (rtp(sequence, 7), receiver.local));
+            assert_eq!(receive(socket), (rtp(sequence + 1_000, 7), receiver.local));
+        }
+        for (socket, receiver) in their_sockets.iter().zip(&theirs) {
+            assert_eq!(receive(socket), (rtp(sequence, 8), receiver.local));
+        }
+    }
+}
+
+#[test]
+fn a_receiver_whose_route_moves_to_another_device_is_followed() {
+    let group = Group::start(64);
+    let far = "10.99.0.1";
+    let via = |side: testbed::Side| side.terminal.to_string();
+    group.bench.topology.relay.ip(&["route", "add", far, "via", &via(Topology::VIEWER)]).unwrap();
+    for namespace in [&group.bench.topology.camera, &group.bench.topology.viewer] {
+        namespace.ip(&["address", "add", &format!("{far}/32"), "dev", "lo"]).unwrap();
+        namespace.ip(&["link", "set", "lo", "up"]).unwrap();
+    }
+    let address: std::net::SocketAddr = format!("{far}:{FIRST}").parse().unwrap();
+    let [at_camera, at_viewer] = [&group.bench.topology.camera, &group.bench.topology.viewer]
+        .map(|namespace| socket(namespace, address));
+    let stays = group.bench.viewer_socket(FIRST + 1);
+    let moves = LegSpec::new((Topology::VIEWER.relay, FIRST).into()).remote(address);
+    group.join(&[moves, receiver(1)]);
+    group.send(0);
+    assert_eq!(receive(&at_viewer).0, rtp(0, 7));
+    assert_eq!(receive(&stays).0, rtp(0, 7));
+
+    group.bench.topology.relay.ip(&["route", "replace", far, "via", &via(Topology::CAMERA)]).unwrap();
+    at_camera.set_read_timeout(Some(SILENCE)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut buffer = [0; 2048];
+    for sequence in 1.. {
+        group.send(sequence);
+        assert_eq!(receive(&stays).0, rtp(sequence, 7), "the others notice nothing");
+        if at_camera.recv(&mut buffer).is_ok() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no packet by the new route");
+    }
+}
+
+#[test]
 fn what_a_ring_refuses_is_counted_for_each_receiver() {
     let group = Group::start(64);
     let sockets = group.sockets(20);
