@@ -10,11 +10,6 @@ use relay_common::leg::Traffic;
 
 use super::{Capacity, LoadError, SharedArray, program, refused_program, shared};
 
-/// Arrays that have a record for each leg.
-const BY_SLOT: [&str; 3] = ["GROUPS", "RECEIVERS", "RECEIVER_LOSSES"];
-/// Arrays that have one for each leg and CPU.
-const BY_SLOT_AND_CPU: &str = "RECEIVER_TRAFFIC";
-
 /// What fan-out has in the kernel.
 pub(crate) struct FanOutKernel {
     pub(crate) groups: SharedArray<Group>,
@@ -41,13 +36,8 @@ pub(crate) struct FanOutPrograms {
     pub(crate) further: OwnedFd,
 }
 
-/// Gives the maps room for so many legs.
+/// Makes a queue for each CPU possible: the kernel takes no more than it has.
 pub(super) fn size(loader: &mut EbpfLoader<'_>, capacity: Capacity) {
-    for name in BY_SLOT {
-        loader.map_max_entries(name, capacity.slots);
-    }
-    loader.map_max_entries(BY_SLOT_AND_CPU, capacity.by_cpu());
-    // The kernel takes no more than it has.
     loader.map_max_entries("FAN_CPUS", capacity.cpus);
 }
 
@@ -61,7 +51,7 @@ pub(super) fn take(
         blocks: shared(ebpf, "BLOCKS")?,
         receivers: shared(ebpf, "RECEIVERS")?,
         losses: shared(ebpf, "RECEIVER_LOSSES")?,
-        traffic: shared(ebpf, BY_SLOT_AND_CPU)?,
+        traffic: shared(ebpf, "RECEIVER_TRAFFIC")?,
         devices: shared(ebpf, "FAN_DEVICES")?,
         fans: descriptor(ebpf, "FANS")?,
         queues: descriptor(ebpf, "FAN_CPUS")?,

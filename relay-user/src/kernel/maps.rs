@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use aya::maps::MapData;
+use relay_common::fan_out::{self, Block, Bulk, Group, Losses, Receiver};
 use relay_common::ledger::{Ledger, NeighbourRecord};
 use relay_common::leg::{Addresses6, Admission, HINTS, Leg, LegDrops, LegHint, Traffic};
 use relay_common::limits::{self, BUCKETS_PER_RECORD, leg_buckets};
@@ -116,6 +117,12 @@ pub(crate) const KEPT: &[Kept] = &[
     array::<Quality>("QUALITY", Length::SlotsByCpu),
     array::<PayloadMap>("PAYLOAD_MAPS", Length::Fixed(limits::PAYLOAD_MAPS)),
     array::<NextHop>("NEXT_HOPS", Length::Fixed(limits::NEXT_HOPS)),
+    array::<Group>("GROUPS", Length::Slots),
+    array::<Block>("BLOCKS", Length::Fixed(fan_out::BLOCKS)),
+    array::<Receiver>("RECEIVERS", Length::Slots),
+    array::<Losses>("RECEIVER_LOSSES", Length::Slots),
+    array::<Traffic>("RECEIVER_TRAFFIC", Length::SlotsByCpu),
+    other("BULKS", bpf::PER_CPU_ARRAY, 4, size_of::<Bulk>(), 1),
     other("DEVICES", bpf::DEVMAP, 4, 8, limits::DEVICES),
     other("DEVICE_SLOTS", bpf::HASH, 4, 4, limits::DEVICES),
     other("PASSED", bpf::PER_CPU_ARRAY, 4, 8, REASONS),
