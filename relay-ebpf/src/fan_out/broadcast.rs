@@ -89,7 +89,7 @@ fn find(waiting: &Metadata) -> Option<(u32, *mut Block)> {
 #[inline(never)]
 fn stale() -> Option<(u32, *mut Block)> {
     if let Some(group) = maps::GROUPS.get_ptr_mut(0) {
-        let counter = (group as *mut Group).cast::<u8>();
+        let counter = group.cast::<u8>();
         // SAFETY: the map's own aligned word; every writer adds atomically.
         unsafe {
             let counter = counter.add(core::mem::offset_of!(Group, stale)).cast::<u64>();
