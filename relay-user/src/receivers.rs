@@ -44,6 +44,7 @@ impl Relay {
         let prepared = prepared.map(|(spec, hop)| Prepared { spec, hop: *hop, egress: None }).collect();
         let legs = self.shared.install(prepared)?;
         hops.keep();
+        self.shared.settle_sockets();
         let joined = self.shared.state().join_group(source, &legs, &cpus, Instant::now());
         if let Err(error) = joined {
             self.shared.remove(&legs);
@@ -79,6 +80,10 @@ impl Relay {
 /// Makes what the first group needs. By a task, because the threads of the runtime are in the relay's network namespace, and
 /// the caller's need not be.
 async fn prepare(shared: &Arc<Shared>) -> Result<Vec<u32>, InstallError> {
+    if shared.sockets.is_some() {
+        // Their workers copy as they are; none of them belongs to a CPU.
+        return Ok(vec![0]);
+    }
     let prepared = shared.fan_out.lock().await.as_ref().and_then(FanOutSetup::prepared);
     if let Some(cpus) = prepared {
         return Ok(cpus);
@@ -86,18 +91,18 @@ async fn prepare(shared: &Arc<Shared>) -> Result<Vec<u32>, InstallError> {
     let shared = Arc::clone(shared);
     let task = tokio::spawn(async move {
         let mut setup = shared.fan_out.lock().await;
-        let setup = setup.as_mut().ok_or(FanOutError::NoProgram)?;
+        let setup = setup.as_mut().ok_or(InstallError::Closed)?;
         let (devices, generic) = {
             let interfaces = shared.interfaces();
             let generic = interfaces.report().into_iter().find(|interface| interface.mode != Mode::Native);
             (interfaces.slots(), generic)
         };
         if let Some(interface) = generic {
-            return Err(FanOutError::Generic(interface.name));
+            return Err(InstallError::from(FanOutError::Generic(interface.name)));
         }
         let cpus = setup.prepare(&devices)?;
         shared.state().tell_devices();
         Ok(cpus)
     });
-    Ok(task.await.map_err(|_| InstallError::Closed)??)
+    task.await.map_err(|_| InstallError::Closed)?
 }

@@ -24,7 +24,7 @@ use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
 use crate::error::{RouteError, StartError};
 use crate::event::Event;
-use crate::fan_out::{FanOut, FanOutSetup};
+use crate::fan_out::{self, FanOut, FanOutSetup};
 use crate::hints::Hints;
 use crate::interfaces::{self, Devices, Interfaces};
 use crate::kernel::{Capacity, Kernel};
@@ -245,8 +245,7 @@ impl Relay {
         let mut hops = NextHops::new(next_hops, slots.clone()).remembering(kernel.neighbours);
         hops.read_anew(links.clone(), &neighbours);
         let (fan_out, fan_out_setup) = FanOut::new(fan_out, table.slots(), cpus);
-        let mut state = State::new(table, records, counters, hops, payload_maps)
-            .with_fan_out(fan_out)
+        let mut state = State::new(table, records, counters, hops, payload_maps, fan_out)
             .with_audience(audience(options));
         let adopted = state.adopt(Instant::now()).into_iter().collect();
         let decider = Legs::new(plane, rtcp_intake.clone());
@@ -308,6 +307,7 @@ impl Relay {
         let workers = user_path::workers();
         let Memory { records, traffic, ledger } =
             Memory::for_legs(options.legs, workers).map_err(StartError::Memory)?;
+        let groups = fan_out::Records::for_legs(options.legs, workers).map_err(StartError::Memory)?;
         let (worker_events, from_workers) = mpsc::channel(EVENTS);
         let (tap_inlet, copies) = tap::inlet();
         let plane = UserPlane {
@@ -322,7 +322,7 @@ impl Relay {
         let translator =
             Translator::new(retags, quality, records.admissions.clone()).map_err(StartError::Memory)?;
         let rtcp_intake = Intake::new(rtcp_inbox, translator.clone());
-        let sockets = Sockets::start(options.legs, workers, plane, &rtcp_intake)?;
+        let sockets = Sockets::start(options.legs, workers, plane, &rtcp_intake, &groups)?;
         let table = LegTable::new(records.buckets, records.legs, records.admissions, None);
         let counters = Counters::new(traffic, records.user_traffic, records.drops, table.slots(), workers);
         let leg_records = LegRecords {
@@ -336,9 +336,11 @@ impl Relay {
         let payload_maps = PayloadMaps::new(records.payload_maps);
         let mut hops = NextHops::for_sockets(records.next_hops, interfaces.slots());
         hops.read_anew(links, &neighbours);
+        let groups = FanOut::by_sockets(groups, table.slots(), workers);
         let shared = Arc::new(Shared {
             state: Mutex::new(
-                State::new(table, leg_records, counters, hops, payload_maps).with_audience(audience(options)),
+                State::new(table, leg_records, counters, hops, payload_maps, groups)
+                    .with_audience(audience(options)),
             ),
             interfaces: Mutex::new(Ports::Sockets(interfaces)),
             punts: None,

@@ -211,7 +211,7 @@ impl Blocks {
 }
 
 /// Where a seat is in the record of its block.
-fn seat_offset(seat: u32) -> usize {
+pub(super) fn seat_offset(seat: u32) -> usize {
     offset_of!(Block, receivers) + seat as usize * size_of::<u32>()
 }
 

@@ -7,15 +7,10 @@ use crate::LoadError;
 /// Why legs cannot receive what arrives on another. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum FanOutError {
-    /// Only the XDP program copies packets.
-    #[error(
-        "several receivers of one leg take XDP, and sockets forward here; run the relay with XDP (`auto` says why it does not)"
-    )]
-    NoProgram,
     /// The kernel's copies share their memory in generic mode, so that receivers would get each other's headers.
     #[error(
         "several receivers of one leg take native XDP, and interface `{0}` runs in generic mode; use an interface whose driver \
-         supports XDP"
+         supports XDP, or have sockets forward (mode `user`)"
     )]
     Generic(String),
     /// The kernel refused a program.

@@ -5,6 +5,8 @@ mod blocks;
 mod devices;
 mod error;
 mod pair;
+mod reader;
+mod records;
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -19,12 +21,15 @@ use relay_common::verdict::Loss;
 
 use crate::LoadError;
 use crate::counters::Sent;
-use crate::kernel::{FanOutKernel, FanOutPrograms, SharedArray};
+use crate::kernel::{FanOutKernel, FanOutPrograms};
 use crate::netlink::Link;
+use crate::statistics::Path;
 use blocks::Blocks;
 
 pub use error::FanOutError;
 use pair::Pair;
+pub(crate) use reader::Reader;
+pub(crate) use records::Records;
 
 /// Bytes that the kernel allows beyond the MTU of a device: the Ethernet header and one tag.
 const LINK_HEADERS: u32 = 18;
@@ -35,26 +40,27 @@ const LARGEST_COPY: u32 = pair::MTU + LINK_HEADERS;
 /// What is counted for the receivers of a leg together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupStatistics {
+    /// Who makes the copies: the XDP program, or sockets; [`crate::Relay::backend`] says why it is sockets.
+    pub path: Path,
     /// Receivers now.
     pub receivers: usize,
-    /// Passes that a packet takes: blocks of up to 15 receivers behind one device.
+    /// Passes that a packet takes: blocks of up to 15 receivers behind one device in XDP, one pass with sockets.
     pub passes: usize,
-    /// The CPU that makes the copies.
-    pub cpu: u32,
-    /// Packets that came out of the queue before the copies. What the leg forwarded, less these, waits there or did not fit.
+    /// The CPU that makes the copies in XDP. A worker with sockets runs where there is room.
+    pub cpu: Option<u32>,
+    /// Packets of which copies were made. In XDP those that came out of the queue before the copies: what the leg forwarded,
+    /// less these, waits there or did not fit.
     pub entered: u64,
 }
 
 /// All groups, and what the kernel needs for them.
 pub(crate) struct FanOut {
     blocks: Blocks,
-    groups: SharedArray<Group>,
-    receivers: SharedArray<Receiver>,
-    losses: SharedArray<Losses>,
-    traffic: SharedArray<Traffic>,
-    devices: SharedArray<FanDevice>,
+    records: Records,
     slots: u32,
     stretches: u32,
+    /// Who makes the copies.
+    path: Path,
 }
 
 /// What the kernel needs before the first group, and for each device.
@@ -73,8 +79,18 @@ impl FanOut {
             kernel;
         let setup =
             FanOutSetup { fans, queues, programs: programs.map_err(Arc::new), pair: None, cpus: Vec::new() };
-        let blocks = Blocks::new(groups.clone(), blocks);
-        (Self { blocks, groups, receivers, losses, traffic, devices, slots, stretches: cpus }, setup)
+        let records = Records { groups, blocks, receivers, losses, traffic, devices };
+        (Self::over(records, slots, cpus, Path::Xdp), setup)
+    }
+
+    /// No group; copies are made by so many workers with sockets, which read these records ([`Reader`]).
+    pub(crate) fn by_sockets(records: Records, slots: u32, workers: u32) -> Self {
+        Self::over(records, slots, workers, Path::User)
+    }
+
+    fn over(records: Records, slots: u32, stretches: u32, path: Path) -> Self {
+        let blocks = Blocks::new(records.groups.clone(), records.blocks.clone());
+        Self { blocks, records, slots, stretches, path }
     }
 
     /// Whether a leg has receivers.
@@ -97,7 +113,8 @@ impl FanOut {
     ) -> Result<(), FanOutError> {
         let cpu =
             cpus.iter().copied().min_by_key(|cpu| self.blocks.load(*cpu)).ok_or(FanOutError::NoDevice)?;
-        self.receivers.write(receiver, record);
+        self.records.receivers.write(receiver, record);
+        let device = self.place(device);
         let joined = self.blocks.join(source, receiver, device, cpu, now);
         if joined { Ok(()) } else { Err(FanOutError::Full(relay_common::fan_out::BLOCKS)) }
     }
@@ -105,30 +122,36 @@ impl FanOut {
     /// Counts a receiver anew.
     pub(crate) fn zero(&self, receiver: u32) {
         for stretch in 0..=self.stretches {
-            self.traffic.write(traffic_index(stretch, self.slots, receiver), Traffic::default());
+            self.records.traffic.write(traffic_index(stretch, self.slots, receiver), Traffic::default());
         }
-        self.losses.write(receiver, Losses::default());
+        self.records.losses.write(receiver, Losses::default());
     }
 
     /// Changes where the packets of a receiver go. For an instant they may have nowhere to go, so that none goes to half of a
     /// new address.
     pub(crate) fn store(&self, receiver: u32, record: Receiver) {
-        let route = self.receivers.word32(receiver, offset_of!(Receiver, route));
+        let route = self.records.receivers.word32(receiver, offset_of!(Receiver, route));
         route.store(0, Ordering::Release);
-        let retag = self.receivers.read(receiver).retag;
-        self.receivers
+        let retag = self.records.receivers.read(receiver).retag;
+        self.records
+            .receivers
             .write(receiver, Receiver { route: relay_common::leg::Route::default(), retag, ..record });
         route.store(record.route.word(), Ordering::Release);
     }
 
-    /// The device that a receiver is behind, by its slot.
-    pub(crate) fn device(&self, receiver: u32) -> Option<u32> {
-        self.blocks.device(receiver)
+    /// Whether a receiver sits where those behind this device do.
+    pub(crate) fn is_behind(&self, receiver: u32, device: u32) -> bool {
+        self.blocks.device(receiver) == Some(self.place(device))
+    }
+
+    /// The device that a block is for. The network stack sends by any, so that with sockets all blocks are alike.
+    fn place(&self, device: u32) -> u32 {
+        if self.path == Path::User { 0 } else { device }
     }
 
     /// Where the packets of a receiver go.
     pub(crate) fn record(&self, receiver: u32) -> Receiver {
-        self.receivers.read(receiver)
+        self.records.receivers.read(receiver)
     }
 
     /// Takes a receiver out of its group. Says whose that was, and whether it has ended.
@@ -145,18 +168,20 @@ impl FanOut {
     pub(crate) fn counted(&self, receiver: u32) -> (Sent, Vec<(&'static str, u64)>) {
         let mut sent = Sent::default();
         for stretch in 0..=self.stretches {
-            sent += self.traffic.read(traffic_index(stretch, self.slots, receiver)).into();
+            sent += self.records.traffic.read(traffic_index(stretch, self.slots, receiver)).into();
         }
-        let losses = self.losses.read(receiver).packets;
+        let losses = self.records.losses.read(receiver).packets;
         let lost = Loss::ALL.iter().zip(losses).filter(|(_, count)| *count > 0);
         (sent, lost.map(|(loss, count)| (loss.name(), count)).collect())
     }
 
     /// What is counted for a group.
     pub(crate) fn statistics(&self, source: u32) -> Option<GroupStatistics> {
-        let (cpu, passes) = self.blocks.group(source)?;
-        let entered = self.groups.word64(source, offset_of!(Group, entered)).load(Ordering::Relaxed);
-        Some(GroupStatistics { receivers: self.receivers(source).len(), passes, cpu, entered })
+        let (cpu, blocks) = self.blocks.group(source)?;
+        let (passes, cpu) = if self.path == Path::User { (1, None) } else { (blocks, Some(cpu)) };
+        let entered = self.records.groups.word64(source, offset_of!(Group, entered)).load(Ordering::Relaxed);
+        let receivers = self.receivers(source).len();
+        Some(GroupStatistics { path: self.path, receivers, passes, cpu, entered })
     }
 
     /// Tells the program what the devices in these slots take; `None` for one that is gone.
@@ -164,7 +189,10 @@ impl FanOut {
         for (slot, link) in devices {
             let largest =
                 link.filter(|link| link.up).map_or(0, |link| (link.mtu + LINK_HEADERS).min(LARGEST_COPY));
-            self.devices.word32(slot, offset_of!(FanDevice, largest)).store(largest, Ordering::Relaxed);
+            self.records
+                .devices
+                .word32(slot, offset_of!(FanDevice, largest))
+                .store(largest, Ordering::Relaxed);
         }
     }
 }

@@ -10,6 +10,7 @@ use relay_common::ledger::NeighbourRecord;
 use relay_common::limits::BUCKETS_PER_RECORD;
 
 use crate::counters::Counters;
+use crate::fan_out::{FanOut, Records};
 use crate::kernel::SharedArray;
 use crate::leg::{LegSpec, RtcpMode, Sharing, SourcePolicy};
 use crate::leg_table::LegTable;
@@ -157,7 +158,10 @@ impl Maps {
         let link =
             Link { index: INTERFACE, name, ethernet: true, up: true, mac: [1; 6], mtu: 1500, vlan: None };
         hops.read_anew(vec![link], &[]);
-        Ok(State::new(table, leg_records, counters, hops, PayloadMaps::new(records.payload_maps)))
+        // Groups end with their process.
+        let groups = Records::for_legs(LEGS, CPUS).map_err(|error| error.to_string())?;
+        let groups = FanOut::by_sockets(groups, table.slots(), CPUS);
+        Ok(State::new(table, leg_records, counters, hops, PayloadMaps::new(records.payload_maps), groups))
     }
 
     /// A predecessor installs legs, and is killed.

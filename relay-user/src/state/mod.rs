@@ -130,8 +130,8 @@ pub(crate) struct State {
     pub(crate) next_hops: NextHops,
     payload_maps: PayloadMaps,
     shared_ports: SharedPorts,
-    /// Groups, where there is a program that copies.
-    fan_out: Option<FanOut>,
+    /// Groups.
+    fan_out: FanOut,
     audience: Audience,
     /// By slot.
     installed: Vec<Option<Box<Installed>>>,
@@ -148,6 +148,7 @@ impl State {
         counters: Counters,
         next_hops: NextHops,
         payload_maps: PayloadMaps,
+        fan_out: FanOut,
     ) -> Self {
         let slots = table.slots();
         Self {
@@ -157,7 +158,7 @@ impl State {
             next_hops,
             payload_maps,
             shared_ports: SharedPorts::default(),
-            fan_out: None,
+            fan_out,
             audience: Audience::new(KEY_FRAME_INTERVAL, Some(SILENCE)),
             installed: std::iter::repeat_with(|| None).take(slots as usize).collect(),
             count: 0,

@@ -8,17 +8,12 @@ use relay_common::fan_out::Receiver;
 use relay_common::leg::{Destination, Route, route};
 
 use crate::error::InstallError;
-use crate::fan_out::{FanOut, FanOutError, GroupStatistics};
+use crate::fan_out::{FanOutError, GroupStatistics};
 use crate::leg::{LegId, Sharing};
 
 use super::{Installed, State, record};
 
 impl State {
-    /// The same with groups.
-    pub(crate) fn with_fan_out(self, fan_out: FanOut) -> Self {
-        Self { fan_out: Some(fan_out), ..self }
-    }
-
     /// Whether what arrives on a leg may go to receivers.
     pub(crate) fn may_fan_out(&self, source: LegId) -> Result<(), InstallError> {
         let leg = self.leg(source).ok_or(InstallError::Gone)?;
@@ -67,9 +62,8 @@ impl State {
         let leg = self.leg(receiver).ok_or(InstallError::Gone)?;
         let device = leg.hop.and_then(|hop| self.next_hops.device(hop)).ok_or(FanOutError::NoDevice)?;
         let record = receiver_record(leg);
-        let fan_out = self.fan_out.as_mut().ok_or(FanOutError::NoProgram)?;
-        fan_out.zero(receiver.slot);
-        fan_out.join(source.slot, receiver.slot, device, record, cpus, now)?;
+        self.fan_out.zero(receiver.slot);
+        self.fan_out.join(source.slot, receiver.slot, device, record, cpus, now)?;
         if let Some(leg) = self.leg_mut(receiver) {
             leg.source = Some(source);
         }
@@ -80,7 +74,7 @@ impl State {
     /// Takes a leg out of the group that it is in, if it is in one.
     pub(super) fn leave_group(&mut self, receiver: LegId, now: Instant) {
         let Some(source) = self.leg(receiver).and_then(|leg| leg.source) else { return };
-        let left = self.fan_out.as_mut().and_then(|fan_out| fan_out.leave(receiver.slot, now));
+        let left = self.fan_out.leave(receiver.slot, now);
         self.audience.left(receiver, source, left.is_some_and(|(_, has_ended)| has_ended));
         if left.is_some_and(|(_, has_ended)| has_ended) {
             self.store_exit(source);
@@ -103,7 +97,7 @@ impl State {
         if self.leg(source).is_none() {
             return Vec::new();
         }
-        let slots = self.fan_out.as_ref().map_or_else(Vec::new, |fan_out| fan_out.receivers(source.slot));
+        let slots = self.fan_out.receivers(source.slot);
         let leg = |slot: &u32| Some(self.installed.get(*slot as usize)?.as_deref()?.id);
         slots.iter().filter_map(leg).collect()
     }
@@ -111,12 +105,12 @@ impl State {
     /// What is counted for the receivers of a leg together.
     pub(crate) fn group(&self, source: LegId) -> Option<GroupStatistics> {
         self.leg(source)?;
-        self.fan_out.as_ref()?.statistics(source.slot)
+        self.fan_out.statistics(source.slot)
     }
 
     /// Whether what arrives on a leg goes to receivers.
     pub(super) fn fans_out(&self, leg: &Installed) -> bool {
-        self.fan_out.as_ref().is_some_and(|fan_out| fan_out.has_group(leg.id.slot))
+        self.fan_out.has_group(leg.id.slot)
     }
 
     /// Where a receiver is, or the next hop towards it, has changed.
@@ -124,13 +118,14 @@ impl State {
         let Some(leg) = self.leg(receiver) else { return };
         let Some(source) = leg.source else { return };
         let (record, device) = (receiver_record(leg), leg.hop.and_then(|hop| self.next_hops.device(hop)));
-        let Some(fan_out) = &mut self.fan_out else { return };
+        let fan_out = &mut self.fan_out;
         fan_out.store(receiver.slot, record);
-        let Some(device) = device.filter(|device| fan_out.device(receiver.slot) != Some(*device)) else {
+        let Some(device) = device.filter(|device| !fan_out.is_behind(receiver.slot, *device)) else {
             return;
         };
         // Blocks have one device each.
-        let cpus: Vec<u32> = fan_out.statistics(source.slot).into_iter().map(|group| group.cpu).collect();
+        let cpus: Vec<u32> =
+            fan_out.statistics(source.slot).and_then(|group| group.cpu).into_iter().collect();
         fan_out.leave(receiver.slot, now);
         let record = fan_out.record(receiver.slot);
         if let Err(error) = fan_out.join(source.slot, receiver.slot, device, record, &cpus, now) {
@@ -141,9 +136,7 @@ impl State {
 
     /// The program is told what devices take.
     pub(crate) fn tell_devices(&self) {
-        if let Some(fan_out) = &self.fan_out {
-            fan_out.set_devices(self.next_hops.devices());
-        }
+        self.fan_out.set_devices(self.next_hops.devices());
     }
 }
 

@@ -19,7 +19,7 @@ impl State {
         let counters = self.counters.of(id.slot);
         let forwarded = counters.sent();
         let mut sent = self.sent_by(leg);
-        let copies = leg.source.and(self.fan_out.as_ref()).map(|fan_out| fan_out.counted(id.slot));
+        let copies = leg.source.map(|_| self.fan_out.counted(id.slot));
         let (copied, lost) = copies.unwrap_or_default();
         sent += copied;
         Some(LegStatistics {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::{Legs, Workers};
 use crate::error::{InstallError, StartError};
+use crate::fan_out::{Reader, Records};
 use crate::leg::{LegId, LegSpec};
 use crate::plane::UserPlane;
 use crate::rtcp::{Intake, Transmit};
@@ -33,9 +34,13 @@ impl Sockets {
         workers: u32,
         plane: UserPlane,
         rtcp: &Intake,
+        groups: &Records,
     ) -> Result<Self, StartError> {
         OpenFiles::reserve(legs)?;
-        let decider = |stretch| Legs::new(UserPlane { stretch, ..plane.clone() }, rtcp.clone());
+        let decider = |stretch| {
+            let plane = UserPlane { stretch, ..plane.clone() };
+            Legs::new(plane, rtcp.clone()).copying(Reader::new(groups.clone(), stretch))
+        };
         let workers = Workers::start((0..workers).map(decider).collect()).map_err(StartError::Workers)?;
         Ok(Self { workers: Mutex::new(workers), plane })
     }
@@ -100,6 +105,13 @@ impl Shared {
         match self.state().translated_leg(prepared.iter().map(|leg| &leg.spec)) {
             Some(local) => Err(InstallError::NoUserSpace { local, problem }),
             None => Ok(()),
+        }
+    }
+
+    /// Waits until every worker has the sockets that were opened until now: whoever is told of their legs can send by them.
+    pub(crate) fn settle_sockets(&self) {
+        if let Some(sockets) = &self.sockets {
+            sockets.lock().wait();
         }
     }
 

@@ -3,6 +3,8 @@
 use std::mem::offset_of;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use relay_common::address::Ipv6;
+use relay_common::byte_order::Be32;
 use relay_common::decide::{self, Found, Plane, Stray, Subject};
 use relay_common::event;
 use relay_common::frame::Datagram;
@@ -14,6 +16,7 @@ use relay_common::verdict::Drop;
 
 use super::datagram::SocketDatagram;
 use super::relay::{Arrival, Decider, Egress, Outcome};
+use crate::fan_out::Reader;
 use crate::leg::LegId;
 use crate::plane::UserPlane;
 use crate::rtcp::Intake;
@@ -22,15 +25,22 @@ use crate::tap::Direction;
 
 /// The decider of one worker.
 pub(crate) struct Legs {
-    plane: UserPlane,
+    pub(super) plane: UserPlane,
     /// Where RTCP goes that ends here, or is translated.
     rtcp: Intake,
+    /// Groups, if their copies are made here.
+    pub(super) groups: Option<Reader>,
 }
 
 impl Legs {
     /// Decides by these records.
     pub(crate) fn new(plane: UserPlane, rtcp: Intake) -> Self {
-        Self { plane, rtcp }
+        Self { plane, rtcp, groups: None }
+    }
+
+    /// The same, with groups.
+    pub(super) fn copying(self, groups: Reader) -> Self {
+        Self { groups: Some(groups), ..self }
     }
 
     fn decide_as<const V6: bool>(&self, mut arrival: Arrival<'_>) -> Outcome {
@@ -41,7 +51,12 @@ impl Legs {
         let packet = Packet::new(&mut *arrival.payload);
         let (leg, reason) = match decide::find(&self.plane, &datagram, &packet, 0) {
             Ok(found) => match self.relay(&mut arrival, &mut datagram, &found) {
-                Ok(egress) => return Outcome::Send(egress),
+                Ok(Outcome::Copy { leg }) => {
+                    self.plane.count_sent(leg, offset_of!(UserTraffic, sockets), 1, bytes as u64);
+                    self.groups.iter().for_each(|groups| groups.entered(leg));
+                    return Outcome::Copy { leg };
+                }
+                Ok(outcome) => return outcome,
                 Err(reason) => (found.index, reason),
             },
             // The leg was removed while the packet waited in its socket.
@@ -61,7 +76,7 @@ impl Legs {
         arrival: &mut Arrival<'_>,
         datagram: &mut SocketDatagram<V6>,
         found: &Found,
-    ) -> Result<Egress, Drop> {
+    ) -> Result<Outcome, Drop> {
         let plane = &self.plane;
         let packet = &Packet::new(&mut *arrival.payload);
         datagram.check(packet.length())?;
@@ -85,6 +100,9 @@ impl Legs {
         if route.has(route::MEASURED) {
             decide::measure(plane, found.index, packet, 0);
         }
+        if route.has(route::FAN_OUT) && self.groups.is_some() {
+            return Ok(Outcome::Copy { leg: found.index });
+        }
         if let Err(reason) = decide::next_hop(plane, found, route) {
             if reason == Drop::NextHopUnresolved {
                 let subject = Subject { next_hop: route.index(), ..Subject::of(datagram, packet, 0) };
@@ -102,7 +120,7 @@ impl Legs {
             (arrival.hops, arrival.traffic_class) = (arrival.hops.map(|hops| hops - 1), traffic_class);
             self.copy(found, Direction::Out, (from, to), arrival);
         }
-        Ok(Egress { leg: found.index, from, to, traffic_class })
+        Ok(Outcome::Send(Egress { leg: found.index, from, to, traffic_class }))
     }
 
     /// Copies a packet between two ends for whoever taps its leg.
@@ -119,25 +137,40 @@ impl Legs {
 
     /// Our side and the other side of what is sent for a leg.
     fn ends(&self, found: &Found, route: Route) -> Option<(SocketAddr, SocketAddr)> {
-        let Destination { address, ports } = found.destination();
-        let [a, b, c, d] = ports.wire().to_ne_bytes();
-        let (from_port, to_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         if route.has(route::TO_V6) {
             // SAFETY: the plane promises a valid record; a packet that sees half of a new address goes astray, once.
             let Addresses6 { origin, destination, .. } =
                 unsafe { self.plane.addresses6(found.index)?.read_volatile() };
-            let ip = |octets| Ipv6Addr::from(octets);
-            return Some((
-                SocketAddr::from((ip(origin.octets()), from_port)),
-                SocketAddr::from((ip(destination.octets()), to_port)),
-            ));
+            return Some(ends_v6(origin, destination, found.destination().ports));
         }
-        let ip = |word: u32| Ipv4Addr::from(word);
-        Some((
-            SocketAddr::from((ip(found.origin().get()), from_port)),
-            SocketAddr::from((ip(address.get()), to_port)),
-        ))
+        Some(ends_v4(found.origin(), found.destination()))
     }
+}
+
+/// Our side and the other side of what is sent over IPv4.
+pub(super) fn ends_v4(origin: Be32, destination: Destination) -> (SocketAddr, SocketAddr) {
+    let (from_port, to_port) = ports(destination.ports);
+    let ip = |word: u32| Ipv4Addr::from(word);
+    (
+        SocketAddr::from((ip(origin.get()), from_port)),
+        SocketAddr::from((ip(destination.address.get()), to_port)),
+    )
+}
+
+/// The same over IPv6; the ports are those of [`Destination`].
+pub(super) fn ends_v6(origin: Ipv6, destination: Ipv6, both: Be32) -> (SocketAddr, SocketAddr) {
+    let (from_port, to_port) = ports(both);
+    let ip = |octets| Ipv6Addr::from(octets);
+    (
+        SocketAddr::from((ip(origin.octets()), from_port)),
+        SocketAddr::from((ip(destination.octets()), to_port)),
+    )
+}
+
+/// Source and destination port, from the first word of a UDP header.
+fn ports(word: Be32) -> (u16, u16) {
+    let [a, b, c, d] = word.wire().to_ne_bytes();
+    (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
 }
 
 impl Decider for Legs {
@@ -178,12 +211,12 @@ fn find<const V6: bool>(plane: &UserPlane, local: SocketAddr) -> Option<u32> {
 }
 
 /// Bytes of the headers of each packet that arrived at this address.
-fn headers(local: SocketAddr) -> usize {
+pub(super) fn headers(local: SocketAddr) -> usize {
     if local.is_ipv4() { SocketDatagram::<false>::HEADERS } else { SocketDatagram::<true>::HEADERS }
 }
 
 /// Why a packet is dropped that the kernel did not take (errno(3)).
-fn refusal(errno: i32) -> Drop {
+pub(super) fn refusal(errno: i32) -> Drop {
     match errno {
         libc::EMSGSIZE => Drop::TooBig,
         libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EPERM => Drop::NoRoute,

@@ -1,6 +1,8 @@
 //! Path `user`: packets that are relayed by sockets of this process. Either all of them, where there is no XDP
 //! ([`Workers`]), or those that XDP leaves to the network stack ([`KernelPath`]).
 
+mod copies;
+mod copying;
 mod datagram;
 mod installation;
 mod kernel_path;

@@ -24,6 +24,11 @@ pub(crate) struct Arrival<'a> {
 pub(crate) enum Outcome {
     /// It is sent on.
     Send(Egress),
+    /// A copy goes to every receiver of a leg's group. Only a decider that was given groups says so.
+    Copy {
+        /// Slot of the leg.
+        leg: u32,
+    },
     /// It is not; that was counted.
     Gone,
 }
@@ -51,4 +56,33 @@ pub(crate) trait Decider {
 
     /// So many datagrams to this address and port were lost before we saw them: the socket was full.
     fn overflowed(&mut self, local: SocketAddr, datagrams: u32);
+}
+
+/// Where the copies for a receiver leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exit {
+    /// Our address and port that they leave from.
+    pub(crate) from: SocketAddr,
+    /// Where to.
+    pub(crate) to: SocketAddr,
+    /// Whether they are rewritten before.
+    pub(crate) is_retagged: bool,
+}
+
+/// What a worker knows of the receivers of a group, who are known by their slots. On the worker's thread, like [`Decider`].
+pub(crate) trait Copier {
+    /// Most receivers that a group can have.
+    fn most(&self) -> usize;
+
+    /// Lists the receivers of a leg, as many as the list has room for.
+    fn list(&self, leg: u32, receivers: &mut Vec<u32>);
+
+    /// Where copies for a receiver leave; if nowhere, `packets` copies are counted as lost.
+    fn exit(&mut self, receiver: u32, packets: usize) -> Option<Exit>;
+
+    /// Rewrites one copy for a receiver; returns the traffic class that it leaves with.
+    fn retag(&mut self, receiver: u32, exit: &Exit, payload: &mut [u8], traffic_class: u8) -> u8;
+
+    /// Copies were sent, or the kernel refused them. `received_at` is where the packets arrived.
+    fn copied(&mut self, sent: &Sent, received_at: SocketAddr);
 }

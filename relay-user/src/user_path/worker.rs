@@ -11,12 +11,15 @@ use std::sync::mpsc;
 
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
+use super::copies::Copies;
 use super::mailbox::Letters;
-use super::relay::{Arrival, Decider, Outcome};
+use super::relay::{Arrival, Copier, Decider, Outcome};
 use crate::sockets::{Part, ReceiveBatch, Received, SendBatch, UdpSocket};
 
 /// Datagrams of the kernel's that are taken from one socket before the next has its turn; each may be many packets.
 const BATCH: usize = 32;
+/// Packets that are copied at a time: what a camera sends in one go.
+const COPIED: usize = 256;
 /// Bytes of each: any datagram fits. Not a power of two, because the first bytes of all would share few lines of a
 /// processor's cache.
 const ROOM: usize = 65_536 + 23 * 64;
@@ -73,10 +76,11 @@ pub(super) struct Worker<D> {
 struct Carrier<D> {
     received: ReceiveBatch,
     waiting: SendBatch,
+    copies: Copies,
     decider: D,
 }
 
-impl<D: Decider> Worker<D> {
+impl<D: Decider + Copier> Worker<D> {
     /// A worker without sockets.
     ///
     /// # Errors
@@ -84,8 +88,12 @@ impl<D: Decider> Worker<D> {
     pub(super) fn new(letters: Letters<Command>, decider: D) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &letters, EventData::new_u64(MAILBOX), EventFlags::IN)?;
-        let carrier =
-            Carrier { received: ReceiveBatch::new(BATCH, ROOM), waiting: SendBatch::new(BATCH), decider };
+        let carrier = Carrier {
+            received: ReceiveBatch::new(BATCH, ROOM),
+            waiting: SendBatch::new(BATCH),
+            copies: Copies::new(COPIED, decider.most(), BATCH),
+            decider,
+        };
         Ok(Self {
             epoll,
             letters,
@@ -170,7 +178,7 @@ impl<D: Decider> Worker<D> {
     }
 }
 
-impl<D: Decider> Carrier<D> {
+impl<D: Decider + Copier> Carrier<D> {
     /// One batch from one socket.
     fn carry(&mut self, from: &Bound, sockets: &HashMap<SocketAddr, Arc<Bound>>) {
         // An error is none waiting, or one that the next turn sees again.
@@ -188,7 +196,20 @@ impl<D: Decider> Carrier<D> {
                     hops: datagram.hops,
                     payload,
                 };
-                let Outcome::Send(egress) = self.decider.decide(arrival) else { continue };
+                // Checked by the decision: more than one is left.
+                let hops = datagram.hops.map(|hops| hops.saturating_sub(1));
+                let egress = match self.decider.decide(arrival) {
+                    Outcome::Send(egress) => egress,
+                    Outcome::Copy { leg } => {
+                        if !self.copies.takes(leg) {
+                            self.copy(sockets, from.local);
+                        }
+                        let payload = self.received.buffer().get(range.clone()).unwrap_or_default();
+                        self.copies.push(leg, range, payload, datagram.traffic_class, hops);
+                        continue;
+                    }
+                    Outcome::Gone => continue,
+                };
                 if self.waiting.is_full() || by.is_none_or(|by| by.local != egress.from) {
                     self.flush(by, from.local);
                     by = sockets.get(&egress.from);
@@ -197,13 +218,18 @@ impl<D: Decider> Carrier<D> {
                     bytes: range,
                     to: egress.to,
                     traffic_class: egress.traffic_class,
-                    // Checked by the decision: more than one is left.
-                    hops: datagram.hops.map(|hops| hops.saturating_sub(1)),
+                    hops,
                     account: egress.leg,
                 });
             }
         }
         self.flush(by, from.local);
+        self.copy(sockets, from.local);
+    }
+
+    /// Sends what is to be copied to all its receivers.
+    fn copy(&mut self, sockets: &HashMap<SocketAddr, Arc<Bound>>, received_at: SocketAddr) {
+        self.copies.send(&mut self.decider, self.received.buffer_mut(), sockets, received_at);
     }
 
     /// Sends what waits, and counts what became of it.

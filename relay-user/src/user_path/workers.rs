@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use super::mailbox::{Mailbox, mailbox};
-use super::relay::Decider;
+use super::relay::{Copier, Decider};
 use super::worker::{Bound, Command, Worker};
 use crate::sockets::{UdpSocket, UdpSocketError};
 
@@ -34,7 +34,7 @@ impl Workers {
     ///
     /// # Errors
     /// No more files can be opened, or no more threads started.
-    pub(super) fn start<D: Decider + Send + 'static>(deciders: Vec<D>) -> io::Result<Self> {
+    pub(super) fn start<D: Decider + Copier + Send + 'static>(deciders: Vec<D>) -> io::Result<Self> {
         let (opener, requests) = mpsc::channel();
         let mut workers =
             Self { mailboxes: Vec::new(), threads: Vec::new(), opener, open: HashMap::new(), next: 0 };

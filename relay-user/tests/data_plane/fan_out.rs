@@ -1,16 +1,40 @@
 //! One camera, many receivers: what each of them gets, and what it is told of it.
 
 use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use relay_user::{
-    Continuity, FanOutError, InstallError, LegId, LegSpec, ModeChoice, RetagSpec, SourcePolicy, StreamSpec,
-    Tag, Tags,
+    Continuity, FanOutError, InstallError, LegId, LegSpec, ModeChoice, Path, RetagSpec, Sharing,
+    SourcePolicy, StreamSpec, Tag, Tags,
 };
 use testbed::{Frames, Topology};
 
 use crate::support::*;
+
+/// Makes tests of functions that take a mode: each with every engine that makes copies.
+macro_rules! with_every_engine {
+    ($($name:ident),+ $(,)?) => {
+        on_every_backend! { native Native: $($name)+ }
+        on_every_backend! { user User: $($name)+ }
+    };
+}
+
+with_every_engine! {
+    every_receiver_gets_every_packet_in_order_with_addresses_of_its_own,
+    each_receiver_has_its_own_rtp_header,
+    who_joins_gets_what_comes_and_who_leaves_gets_no_more,
+    a_large_group_is_served_whole,
+    receivers_are_on_several_devices_and_of_both_families,
+    each_receiver_has_its_own_dscp,
+    unicast_and_copies_on_one_device_do_not_disturb_each_other,
+    receivers_share_a_port,
+    who_comes_and_goes_changes_nothing_for_others,
+    what_cannot_be_is_refused_and_nothing_is_left,
+    groups_that_come_in_by_different_devices_share_the_devices_that_they_leave_by,
+    a_receiver_whose_route_moves_to_another_device_is_followed,
+}
 
 /// The first of the receivers' ports, theirs and ours.
 const FIRST: u16 = 10_000;
@@ -23,8 +47,8 @@ struct Group {
 }
 
 impl Group {
-    fn start(room: u32) -> Self {
-        Self::on(Bench::with_room(room))
+    fn start(mode: ModeChoice, room: u32) -> Self {
+        Self::on(Bench::with_mode_and_room(mode, room))
     }
 
     fn on(bench: Bench) -> Self {
@@ -58,9 +82,8 @@ fn sequence_of(packet: &[u8]) -> u16 {
     u16::from_be_bytes([packet[2], packet[3]])
 }
 
-#[test]
-fn every_receiver_gets_every_packet_in_order_with_addresses_of_its_own() {
-    let group = Group::start(64);
+fn every_receiver_gets_every_packet_in_order_with_addresses_of_its_own(mode: ModeChoice) {
+    let group = Group::start(mode, 64);
     let sockets = group.sockets(8);
     let legs = group.join(&(0..8).map(receiver).collect::<Vec<_>>());
     for sequence in 0..100 {
@@ -80,11 +103,12 @@ fn every_receiver_gets_every_packet_in_order_with_addresses_of_its_own() {
     assert!(source.dropped.is_empty(), "{source:?}");
     let counted = group.bench.relay.group(group.source).unwrap();
     assert_eq!((counted.receivers, counted.passes, counted.entered), (8, 1, 100));
+    let path = if mode == ModeChoice::User { Path::User } else { Path::Xdp };
+    assert_eq!((counted.path, source.path, counted.cpu.is_some()), (path, path, path == Path::Xdp));
 }
 
-#[test]
-fn each_receiver_has_its_own_rtp_header() {
-    let group = Group::start(64);
+fn each_receiver_has_its_own_rtp_header(mode: ModeChoice) {
+    let group = Group::start(mode, 64);
     let sockets = group.sockets(3);
     let offset = Continuity::Offset { sequence: 1_000, timestamp: 5 };
     let retags = [
@@ -105,9 +129,8 @@ fn each_receiver_has_its_own_rtp_header() {
     assert_eq!(header(&sockets[2]), (96, 7, 7 * 3600, 7));
 }
 
-#[test]
-fn who_joins_gets_what_comes_and_who_leaves_gets_no_more() {
-    let group = Group::start(64);
+fn who_joins_gets_what_comes_and_who_leaves_gets_no_more(mode: ModeChoice) {
+    let group = Group::start(mode, 64);
     let sockets = group.sockets(3);
     let first = group.join(&[receiver(0), receiver(1)]);
     group.send(1);
@@ -135,12 +158,12 @@ fn who_joins_gets_what_comes_and_who_leaves_gets_no_more() {
     assert_eq!(source.dropped, [("no_stream", 1)]);
 }
 
-#[test]
-fn a_large_group_is_served_in_several_passes() {
-    let group = Group::start(512);
+fn a_large_group_is_served_whole(mode: ModeChoice) {
+    let group = Group::start(mode, 512);
     let sockets = group.sockets(100);
     let legs = group.join(&(0..100).map(receiver).collect::<Vec<_>>());
-    assert_eq!(group.bench.relay.group(group.source).unwrap().passes, 7);
+    let passes = if mode == ModeChoice::User { 1 } else { 7 };
+    assert_eq!(group.bench.relay.group(group.source).unwrap().passes, passes);
     // One by one: on a machine that is busy with other things, a ring may overflow.
     for sequence in 0..20 {
         group.send(sequence);
@@ -156,9 +179,8 @@ fn a_large_group_is_served_in_several_passes() {
     }
 }
 
-#[test]
-fn receivers_are_on_several_devices_and_of_both_families() {
-    let group = Group::start(64);
+fn receivers_are_on_several_devices_and_of_both_families(mode: ModeChoice) {
+    let group = Group::start(mode, 64);
     let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
     let leg = |local: std::net::IpAddr, remote: std::net::IpAddr| {
         LegSpec::new((local, FIRST).into()).remote((remote, FIRST).into())
@@ -188,38 +210,118 @@ fn receivers_are_on_several_devices_and_of_both_families() {
         }
     }
     sockets.iter().for_each(assert_silent);
-    assert_eq!(group.bench.relay.group(group.source).unwrap().passes, 2, "one for each device");
+    let passes = if mode == ModeChoice::User { 1 } else { 2 };
+    assert_eq!(group.bench.relay.group(group.source).unwrap().passes, passes, "in XDP one for each device");
 }
 
 #[test]
-fn each_receiver_has_its_own_tags_and_dscp() {
-    let group = Group::start(64);
+fn each_receiver_has_its_own_tags() {
+    let group = Group::start(ModeChoice::Native, 64);
     let frames = Frames::on(&group.bench.topology.viewer, Topology::TERMINAL_DEVICE).unwrap();
     group.join(&[
         receiver(0).vlan(Tags::one(Tag::vlan(7))),
-        receiver(1).retag(RetagSpec::default().dscp(46)),
+        receiver(1),
         receiver(2).vlan(Tags::one(Tag::vlan(9))).retag(RetagSpec::default().dscp(10)),
     ]);
     group.send(1);
+    assert_eq!(headers_of(&frames, 3), [(FIRST, 7, 0), (FIRST + 1, 0, 0), (FIRST + 2, 9, 10)]);
+}
+
+fn each_receiver_has_its_own_dscp(mode: ModeChoice) {
+    let group = Group::start(mode, 64);
+    let frames = Frames::on(&group.bench.topology.viewer, Topology::TERMINAL_DEVICE).unwrap();
+    group.join(&[
+        receiver(0),
+        receiver(1).retag(RetagSpec::default().dscp(46)),
+        receiver(2).retag(RetagSpec::default().dscp(10)),
+        receiver(3),
+    ]);
+    group.send(1);
+    let expected = [(FIRST, 0, 0), (FIRST + 1, 0, 46), (FIRST + 2, 0, 10), (FIRST + 3, 0, 0)];
+    assert_eq!(headers_of(&frames, 4), expected);
+}
+
+/// The first `count` frames of media that arrive, by the relay's port: that port, the tag, and the DSCP.
+fn headers_of(frames: &Frames, count: usize) -> Vec<(u16, u16, u8)> {
     let mut seen = Vec::new();
-    while seen.len() < 3 {
-        let frame = frames.receive(Duration::from_secs(5)).unwrap().expect("three frames arrive");
+    while seen.len() < count {
+        let frame =
+            frames.receive(Duration::from_secs(5)).unwrap().expect("a frame for each receiver arrives");
         let (tag, ip) = match &frame[12..14] {
             [0x81, 0] => (u16::from_be_bytes([frame[14], frame[15]]), &frame[18..]),
             _ => (0, &frame[14..]),
         };
-        // Others speak here, too: neighbours are looked for.
+        // Others speak here, too: neighbours are looked for, and who has no socket says so.
         if ip[0] == 0x45 && ip[9] == 17 {
             seen.push((u16::from_be_bytes([ip[22], ip[23]]), tag, ip[1] >> 2));
         }
     }
     seen.sort_unstable();
-    assert_eq!(seen, [(FIRST, 7, 0), (FIRST + 1, 0, 46), (FIRST + 2, 9, 10)]);
+    seen
+}
+
+fn receivers_share_a_port(mode: ModeChoice) {
+    let group = Group::start(mode, 64);
+    let sockets = group.sockets(4);
+    let port = std::net::SocketAddr::from((Topology::VIEWER.relay, FIRST));
+    let plan = relay_user::Plan { legs: vec![LegSpec::shared_port(port)], streams: Vec::new() };
+    group.bench.runtime.block_on(group.bench.relay.install(&plan)).unwrap();
+    let on_it = |number| LegSpec { local: port, ..receiver(number) }.shared(Sharing::BySource);
+    let legs = group.join(&[on_it(0), on_it(1).retag(RetagSpec::default().ssrc(9)), on_it(2), on_it(3)]);
+    for sequence in 0..20 {
+        group.send(sequence);
+        for (socket, ssrc) in sockets.iter().zip([7, 9, 7, 7]) {
+            assert_eq!(receive(socket), (rtp(sequence, ssrc), port));
+        }
+    }
+    for leg in legs {
+        assert_eq!(group.bench.statistics_when(leg, |counted| counted.sent == 20).lost, []);
+    }
 }
 
 #[test]
-fn unicast_and_copies_on_one_device_do_not_disturb_each_other() {
-    let group = Group::start(64);
+fn what_arrives_together_goes_to_each_receiver_together_and_whole() {
+    // More than are copied at a time.
+    const AT_ONCE: u16 = 60;
+    const BURSTS: u16 = 6;
+    let group = Group::start(ModeChoice::User, 64);
+    let sockets = group.sockets(3);
+    let legs = group.join(&[
+        receiver(0).retag(RetagSpec::default().ssrc(9)),
+        receiver(1),
+        receiver(2)
+            .retag(RetagSpec::default().continuity(Continuity::Offset { sequence: 500, timestamp: 0 })),
+    ]);
+    // The kernel makes packets of this size of what the camera sends.
+    let size = i32::try_from(rtp(0, 7).len()).unwrap();
+    set(&group.camera, libc::SOL_UDP, libc::UDP_SEGMENT, size);
+    sockets.iter().for_each(|socket| set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 4 << 20));
+    for burst in 0..BURSTS {
+        let packets = (burst * AT_ONCE..(burst + 1) * AT_ONCE).flat_map(|sequence| rtp(sequence, 7));
+        group.camera.send_to(&packets.collect::<Vec<_>>(), to_relay_from_camera()).unwrap();
+    }
+    for sequence in 0..AT_ONCE * BURSTS {
+        let [first, second, third] = [0, 1, 2].map(|at: usize| receive(&sockets[at]).0);
+        assert_eq!((first, second), (rtp(sequence, 9), rtp(sequence, 7)));
+        assert_eq!(sequence_of(&third), sequence + 500);
+        assert_eq!(third[4..], rtp(sequence, 7)[4..]);
+    }
+    for leg in legs {
+        let counted = group.bench.statistics_when(leg, |counted| counted.sent == u64::from(AT_ONCE * BURSTS));
+        // With the headers of Ethernet, IPv4 and UDP, as the packets came.
+        assert_eq!(counted.sent_bytes, counted.sent * (14 + 20 + 8 + rtp(0, 7).len() as u64));
+    }
+}
+
+fn set(socket: &UdpSocket, level: i32, name: i32, value: i32) {
+    let file = socket.as_raw_fd();
+    // SAFETY: the kernel reads an integer that outlives the call.
+    let result = unsafe { libc::setsockopt(file, level, name, (&raw const value).cast(), 4) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn unicast_and_copies_on_one_device_do_not_disturb_each_other(mode: ModeChoice) {
+    let group = Group::start(mode, 64);
     let sockets = group.sockets(5);
     group.join(&(0..5).map(receiver).collect::<Vec<_>>());
     let side = Topology::CAMERA;
@@ -242,12 +344,12 @@ fn unicast_and_copies_on_one_device_do_not_disturb_each_other() {
             assert_eq!(receive(socket).0, rtp(sequence, 7));
         }
     }
-    assert_eq!(group.bench.relay.statistics(legs[1]).unwrap().sent, 400);
+    group.bench.statistics_when(legs[1], |counted| counted.sent == 400);
 }
 
 #[test]
 fn what_is_too_big_for_a_device_is_counted_for_each_receiver() {
-    let group = Group::start(64);
+    let group = Group::start(ModeChoice::Native, 64);
     let sockets = group.sockets(20);
     let legs = group.join(&(0..20).map(receiver).collect::<Vec<_>>());
     group.bench.topology.relay.ip(&["link", "set", Topology::VIEWER.device, "mtu", "300"]).unwrap();
@@ -270,9 +372,8 @@ fn what_is_too_big_for_a_device_is_counted_for_each_receiver() {
     sockets.iter().for_each(|socket| assert_eq!(receive(socket).0, rtp(9, 7)));
 }
 
-#[test]
-fn groups_that_come_in_by_different_devices_share_the_devices_that_they_leave_by() {
-    let group = Group::start(256);
+fn groups_that_come_in_by_different_devices_share_the_devices_that_they_leave_by(mode: ModeChoice) {
+    let group = Group::start(mode, 256);
     let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
     // The viewer sends, too: its group belongs to another processor where there is one.
     let other = relay_user::Plan { legs: vec![viewer_leg(SourcePolicy::Pinned)], streams: Vec::new() };
@@ -309,9 +410,8 @@ fn groups_that_come_in_by_different_devices_share_the_devices_that_they_leave_by
     }
 }
 
-#[test]
-fn a_receiver_whose_route_moves_to_another_device_is_followed() {
-    let group = Group::start(64);
+fn a_receiver_whose_route_moves_to_another_device_is_followed(mode: ModeChoice) {
+    let group = Group::start(mode, 64);
     let far = "10.99.0.1";
     let via = |side: testbed::Side| side.terminal.to_string();
     group.bench.topology.relay.ip(&["route", "add", far, "via", &via(Topology::VIEWER)]).unwrap();
@@ -345,7 +445,7 @@ fn a_receiver_whose_route_moves_to_another_device_is_followed() {
 
 #[test]
 fn what_a_ring_refuses_is_counted_for_each_receiver() {
-    let group = Group::start(64);
+    let group = Group::start(ModeChoice::Native, 64);
     let sockets = group.sockets(20);
     let legs = group.join(&(0..20).map(receiver).collect::<Vec<_>>());
     group.send(0);
@@ -372,11 +472,10 @@ fn what_a_ring_refuses_is_counted_for_each_receiver() {
     drop(release);
 }
 
-#[test]
-fn who_comes_and_goes_changes_nothing_for_others() {
+fn who_comes_and_goes_changes_nothing_for_others(mode: ModeChoice) {
     const STEADY: u16 = 4;
     // Places of legs that went rest for a while.
-    let group = Group::start(8192);
+    let group = Group::start(mode, 8192);
     let sockets = group.sockets(STEADY);
     group.join(&(0..STEADY).map(receiver).collect::<Vec<_>>());
     let (stop, largest) = (AtomicBool::new(false), 60_000);
@@ -406,9 +505,8 @@ fn who_comes_and_goes_changes_nothing_for_others() {
     sockets.iter().for_each(assert_silent);
 }
 
-#[test]
-fn what_cannot_be_is_refused_and_nothing_is_left() {
-    let group = Group::start(64);
+fn what_cannot_be_is_refused_and_nothing_is_left(mode: ModeChoice) {
+    let group = Group::start(mode, 64);
     let join =
         |receivers: &[LegSpec]| group.bench.runtime.block_on(group.bench.relay.join(group.source, receivers));
     let nowhere = LegSpec::new((Topology::VIEWER.relay, FIRST + 1).into()).source(SourcePolicy::Learn);
@@ -424,16 +522,46 @@ fn what_cannot_be_is_refused_and_nothing_is_left() {
 }
 
 #[test]
-fn without_native_xdp_there_are_no_copies_and_the_error_says_so() {
-    for mode in [ModeChoice::Generic, ModeChoice::User] {
-        let group = Group::on(Bench::with_mode(mode));
-        let error =
-            group.bench.runtime.block_on(group.bench.relay.join(group.source, &[receiver(0)])).unwrap_err();
-        let expected = match mode {
-            ModeChoice::Generic => matches!(error, InstallError::FanOut(FanOutError::Generic(_))),
-            _ => matches!(error, InstallError::FanOut(FanOutError::NoProgram)),
-        };
-        assert!(expected, "{error}");
-        assert_eq!(group.bench.relay.legs().len(), 1);
+fn in_generic_mode_there_are_no_copies_and_the_error_says_so() {
+    let group = Group::on(Bench::with_mode(ModeChoice::Generic));
+    let error =
+        group.bench.runtime.block_on(group.bench.relay.join(group.source, &[receiver(0)])).unwrap_err();
+    assert!(matches!(error, InstallError::FanOut(FanOutError::Generic(_))), "{error}");
+    assert_eq!(group.bench.relay.legs().len(), 1);
+}
+
+#[test]
+fn what_the_network_stack_refuses_is_counted_for_its_receiver_alone() {
+    let group = Group::start(ModeChoice::User, 64);
+    let (side, other) = (Topology::VIEWER, Topology::CAMERA);
+    let near = LegSpec::new((other.relay, FIRST).into()).remote((other.terminal, FIRST).into());
+    let legs = group.join(&[receiver(0), near]);
+    let here = socket(&group.bench.topology.camera, (other.terminal, FIRST).into());
+    group.send(0);
+    assert_eq!(receive(&here).0, rtp(0, 7));
+    let counted = group.bench.statistics_when(legs[0], |counted| counted.sent == 1);
+    assert_eq!(counted.lost, []);
+    group
+        .bench
+        .topology
+        .relay
+        .ip(&["route", "add", "unreachable", &format!("{}/32", side.terminal)])
+        .unwrap();
+    for sequence in 1..9 {
+        group.send(sequence);
+        assert_eq!(receive(&here).0, rtp(sequence, 7));
     }
+    let counted = group.bench.statistics_when(legs[0], |counted| counted.lost == [("no_route", 8)]);
+    assert_eq!(counted.sent, 1);
+    let counted = group.bench.statistics_when(legs[1], |counted| counted.sent == 9);
+    assert_eq!(counted.lost, []);
+}
+
+#[test]
+fn sockets_write_no_tags_for_a_receiver() {
+    let group = Group::start(ModeChoice::User, 64);
+    let receivers = [receiver(0), receiver(1).vlan(Tags::one(Tag::vlan(7)))];
+    let error = group.bench.runtime.block_on(group.bench.relay.join(group.source, &receivers)).unwrap_err();
+    assert!(matches!(error, InstallError::NeedsXdp { .. }), "{error}");
+    assert_eq!(group.bench.relay.legs().len(), 1);
 }

@@ -54,14 +54,18 @@ impl Bench {
     }
 
     pub(crate) fn with_mode(mode: ModeChoice) -> Self {
-        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Self::on(runtime, mode, 64)
+        Self::with_mode_and_room(mode, 64)
     }
 
     /// A relay with room for so many legs.
     pub(crate) fn with_room(legs: u32) -> Self {
+        Self::with_mode_and_room(ModeChoice::Native, legs)
+    }
+
+    /// The same, in a mode.
+    pub(crate) fn with_mode_and_room(mode: ModeChoice, legs: u32) -> Self {
         let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Self::on(runtime, ModeChoice::Native, legs)
+        Self::on(runtime, mode, legs)
     }
 
     /// A relay whose tasks stand still: nobody tells it what changes around it.
