@@ -2,7 +2,7 @@
 //! RFC 1191 section 4, or ICMPv6 "packet too big" of RFC 4443 section 3.2, made of the packet itself and sent back by the
 //! device that it came in by.
 
-use aya_ebpf::bindings::xdp_action::XDP_TX;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use relay_common::frame::too_big::{self, GROWTH_V4, GROWTH_V6, LinkHeader, QUOTED_V4, QUOTED_V6};
@@ -20,7 +20,7 @@ pub(crate) fn answer_v4(ctx: &XdpContext, index: u32, offset: usize, mtu: u32) -
     reshape(ctx, index, offset + QUOTED_V4, GROWTH_V4)?;
     link.write_swapped(&packet(ctx))?;
     too_big::write_v4(&packet(ctx), offset, mtu)?;
-    Some(XDP_TX)
+    Some(back(ctx))
 }
 
 /// The same for IPv6.
@@ -30,7 +30,21 @@ pub(crate) fn answer_v6(ctx: &XdpContext, index: u32, offset: usize, mtu: u32) -
     reshape(ctx, index, offset + QUOTED_V6, GROWTH_V6)?;
     link.write_swapped(&packet(ctx))?;
     too_big::write_v6(&packet(ctx), offset, mtu)?;
-    Some(XDP_TX)
+    Some(back(ctx))
+}
+
+/// The action that sends a frame out of the device that it came in by: that of a frame which is redirected, because the far
+/// end of a veth pair that runs no XDP program is not woken for what XDP_TX gives it (`veth_xdp_flush`, Linux 6.18), and the
+/// answer would lie there until something else is sent. XDP_TX only for a device that has no slot yet.
+#[inline(always)]
+fn back(ctx: &XdpContext) -> u32 {
+    // SAFETY: the context is the kernel's and valid while the program runs; the verifier rewrites the load.
+    let interface = unsafe { (*ctx.ctx).ingress_ifindex };
+    // SAFETY: the user half overwrites elements, which are single aligned words.
+    match unsafe { maps::DEVICE_SLOTS.get(interface) } {
+        Some(slot) => maps::DEVICES.redirect(*slot, u64::from(XDP_DROP)).unwrap_or(XDP_DROP),
+        None => XDP_TX,
+    }
 }
 
 /// Cuts the frame to `kept` bytes and makes room for `growth` in front, if an answer is due.

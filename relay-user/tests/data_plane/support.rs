@@ -6,10 +6,11 @@ use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use relay_user::{
-    LegId, LegSpec, LegStatistics, ModeChoice, Options, Plan, Relay, Sharing, SourcePolicy, StreamSpec,
+    Event, LegId, LegSpec, LegStatistics, ModeChoice, Options, Plan, Relay, Sharing, SourcePolicy, StreamSpec,
 };
 use testbed::Topology;
 use tokio::runtime::Runtime;
+use tokio::sync::broadcast;
 
 /// Makes tests of functions that take a mode: each on every backend.
 macro_rules! on_every_backend {
@@ -36,8 +37,8 @@ pub(crate) const VIEWER_LEG: u16 = 30002;
 pub(crate) const CAMERA_PORT: u16 = 5004;
 pub(crate) const VIEWER_PORT: u16 = 6004;
 
-/// Long enough for a packet through two veth pairs on a busy machine.
-const ARRIVAL: Duration = Duration::from_secs(2);
+/// Long enough for whatever is to come, be the machine slow and busy: only a test that fails waits for so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough to say that a packet does not come.
 pub(crate) const SILENCE: Duration = Duration::from_millis(200);
 
@@ -145,13 +146,19 @@ impl Bench {
         socket(&self.topology.viewer, SocketAddrV4::new(Topology::VIEWER.terminal, port).into())
     }
 
+    /// What is told next.
+    pub(crate) fn next(&self, events: &mut broadcast::Receiver<Event>) -> Event {
+        let event = async { tokio::time::timeout(PATIENCE, events.recv()).await };
+        self.runtime.block_on(event).expect("an event comes").unwrap()
+    }
+
     /// Waits until the statistics of a leg are as wanted.
     pub(crate) fn statistics_when(
         &self,
         leg: LegId,
         wanted: impl Fn(&LegStatistics) -> bool,
     ) -> LegStatistics {
-        let deadline = Instant::now() + ARRIVAL;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let statistics = self.relay.statistics(leg).unwrap();
             if wanted(&statistics) {
@@ -183,9 +190,23 @@ fn give_up(capability: u32) {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
+/// Waits until something is so; it is looked at again and again.
+pub(crate) fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, is_so);
+}
+
+/// The same with a patience of its own.
+pub(crate) fn wait_within(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {patience:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 pub(crate) fn socket(namespace: &testbed::Namespace, address: SocketAddr) -> UdpSocket {
     let socket = namespace.run(|| UdpSocket::bind(address).unwrap()).unwrap();
-    socket.set_read_timeout(Some(ARRIVAL)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
@@ -272,5 +293,5 @@ pub(crate) fn assert_silent(socket: &UdpSocket) {
     let mut buffer = [0; 2048];
     let received = socket.recv_from(&mut buffer);
     assert!(received.is_err(), "{received:?}");
-    socket.set_read_timeout(Some(ARRIVAL)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
 }

@@ -134,6 +134,7 @@ fn a_device_that_takes_the_name_of_a_renamed_one_is_another() {
 fn packets_that_a_smaller_device_does_not_take_are_counted_until_it_is_large_again() {
     let bench = Bench::start();
     let media = bench.media();
+    media.never_fragment();
     media.size.store(1000, Ordering::Relaxed);
     media.flows();
     bench.ip("link set viewer mtu 900");
@@ -143,6 +144,19 @@ fn packets_that_a_smaller_device_does_not_take_are_counted_until_it_is_large_aga
     media.flows();
     // Between the change and our hearing of it, the device itself refuses them.
     assert!(media.end(&["too_big"], 0) >= 50);
+}
+
+#[test]
+fn a_sender_that_hears_of_a_smaller_device_sends_on_in_fragments() {
+    let bench = Bench::start();
+    let media = bench.media();
+    media.size.store(1000, Ordering::Relaxed);
+    media.flows();
+    bench.ip("link set viewer mtu 900");
+    media.is_dropped_as("too_big");
+    media.flows();
+    assert!(media.statistics().paths.user >= 50, "by the kernel path: {:?}", media.statistics());
+    media.end(&["too_big"], 0);
 }
 
 /// The wire of a side, made again as the topology made it.

@@ -1,6 +1,7 @@
 //! A relay between a camera and a viewer, and media that runs from one to the other all the time.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -13,14 +14,16 @@ use relay_user::{
 use testbed::{Namespace, Topology};
 use tokio::runtime::Runtime;
 
-/// Long enough for every change on a busy machine: neighbours are asked for once a second.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Long enough for every change on a slow and busy machine: only a test that fails waits for so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// One packet in this time.
 const PACE: Duration = Duration::from_millis(1);
 /// As many in a row are media that flows.
 const FLOWS: u64 = 50;
-/// No packet for so long is media that has stopped.
-const STOPPED: Duration = Duration::from_millis(100);
+/// No packet is under way for longer, be the machine slow and busy.
+const UNDER_WAY: Duration = Duration::from_millis(500);
+/// As many that were tried in a row and did not arrive are media that has stopped.
+const STOPPED: u64 = 100;
 
 /// AF_XDP frames of each queue where they shall be few: as few as there may be.
 pub(crate) const PUNT_FRAMES: u32 = 128;
@@ -156,7 +159,7 @@ impl Bench {
 /// A socket of a terminal.
 pub(crate) fn socket(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
     let socket = namespace.run(|| UdpSocket::bind(address).unwrap()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
@@ -164,8 +167,11 @@ pub(crate) fn socket(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
 pub(crate) struct Media<'a> {
     bench: &'a Bench,
     leg: LegId,
+    sender: UdpSocket,
     /// Bytes of payload.
     pub(crate) size: Arc<AtomicUsize>,
+    /// Packets that the sender had its socket send, and those of them that it took.
+    tried: Arc<AtomicU64>,
     sent: Arc<AtomicU64>,
     arrived: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
@@ -181,10 +187,13 @@ impl<'a> Media<'a> {
         to: SocketAddr,
     ) -> Self {
         let size = Arc::new(AtomicUsize::new(160));
-        let (sent, arrived, over) =
-            (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::default());
+        let [tried, sent, arrived] = [(); 3].map(|()| Arc::<AtomicU64>::default());
+        let over = Arc::<AtomicBool>::default();
+        let socket = sender.try_clone().unwrap();
+        receiver.set_read_timeout(Some(UNDER_WAY)).unwrap();
         let send = {
-            let (size, sent, over) = (Arc::clone(&size), Arc::clone(&sent), Arc::<AtomicBool>::clone(&over));
+            let (size, tried) = (Arc::clone(&size), Arc::clone(&tried));
+            let (sent, over) = (Arc::clone(&sent), Arc::clone(&over));
             move || {
                 let mut sequence = 0_u16;
                 while !over.load(Ordering::Relaxed) {
@@ -194,6 +203,7 @@ impl<'a> Media<'a> {
                     if sender.send_to(&rtp(sequence, &payload), to).is_ok() {
                         sent.fetch_add(1, Ordering::Relaxed);
                     }
+                    tried.fetch_add(1, Ordering::Relaxed);
                     thread::sleep(PACE);
                 }
             }
@@ -212,7 +222,23 @@ impl<'a> Media<'a> {
             }
         };
         let threads = vec![thread::spawn(send), thread::spawn(receive)];
-        Self { bench, leg, size, sent, arrived, over, threads }
+        Self { bench, leg, sender: socket, size, tried, sent, arrived, over, threads }
+    }
+
+    /// From now on packets leave in one piece, whatever the sender is told of the way.
+    pub(crate) fn never_fragment(&self) {
+        let value = libc::IP_PMTUDISC_PROBE;
+        // SAFETY: an open socket, and a value that outlives the call.
+        let result = unsafe {
+            libc::setsockopt(
+                self.sender.as_raw_fd(),
+                libc::IPPROTO_IP,
+                libc::IP_MTU_DISCOVER,
+                (&raw const value).cast(),
+                size_of_val(&value).try_into().unwrap(),
+            )
+        };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     }
 
     /// Waits until media flows.
@@ -233,10 +259,14 @@ impl<'a> Media<'a> {
     /// Waits until media has stopped.
     pub(crate) fn stops(&self) {
         let deadline = Instant::now() + PATIENCE;
+        let now = || (self.tried.load(Ordering::Relaxed), self.arrived.load(Ordering::Relaxed));
+        let (mut since, mut last) = now();
         loop {
-            let before = self.arrived.load(Ordering::Relaxed);
-            thread::sleep(STOPPED);
-            if self.arrived.load(Ordering::Relaxed) == before {
+            thread::sleep(Duration::from_millis(5));
+            let (tried, arrived) = now();
+            if arrived != last {
+                (since, last) = (tried, arrived);
+            } else if tried >= since + STOPPED {
                 return;
             }
             assert!(Instant::now() < deadline, "media still flows: {:?}", self.statistics());
