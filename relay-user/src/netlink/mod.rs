@@ -158,13 +158,16 @@ impl Netlink {
             MulticastGroup::Ipv6Route,
             MulticastGroup::Ipv6Rule,
         ];
-        let (mut connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        let (mut listener, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
         // The kernel may allow less; then bursts are lost sooner, which is told and made good.
-        let _ = connection.socket_mut().socket_mut().set_rx_buf_sz(QUEUE_BYTES);
+        let _ = listener.socket_mut().socket_mut().set_rx_buf_sz(QUEUE_BYTES);
+        // Not by the same socket: what the kernel tells everybody of a change carries the number of the request that made it,
+        // which is any program's, and would be taken for an answer to our own request of that number.
+        let (asker, handle, _) = rtnetlink::new_connection()?;
         let (sender, changes) = mpsc::channel(CHANGES);
-        let reader = tokio::spawn(connection);
-        let translator = tokio::spawn(translate(messages, sender));
-        Ok((Self { handle }, Connection(vec![reader, translator]), changes))
+        let tasks =
+            vec![tokio::spawn(listener), tokio::spawn(translate(messages, sender)), tokio::spawn(asker)];
+        Ok((Self { handle }, Connection(tasks), changes))
     }
 
     /// Every device with a MAC address.

@@ -1,8 +1,16 @@
 //! Netlink messages as their bytes, put together by hand after linux/if_link.h, linux/neighbour.h and
-//! linux/rtnetlink.h: the devices that some of them speak of need kernel modules that not every machine has.
+//! linux/rtnetlink.h: the devices that some of them speak of need kernel modules that not every machine has. And the
+//! kernel's own answers, while others change the network; that takes root.
 
-use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::RouteNetlinkMessage;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::sys::Socket;
+use rtnetlink::sys::constants::NETLINK_ROUTE;
+use testbed::Namespace;
 
 use super::*;
 use crate::vlan::TagKind;
@@ -180,4 +188,58 @@ fn an_address_may_move_routes() {
     body.extend(3_u32.to_ne_bytes());
     body.extend(attribute(1, &[0xfd; 16]));
     assert!(matches!(told(NEW_ADDRESS, &body), Some(Change::Routes)));
+}
+
+/// Another program that changes an address again and again, and numbers its requests like ours: what the kernel tells
+/// everybody of a change carries the number.
+fn change_addresses(device: u32, number: &AtomicU32, over: &AtomicBool) {
+    let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
+    socket.bind_auto().unwrap();
+    socket.connect(&SocketAddr::new(0, 0)).unwrap();
+    let address = IpAddr::from([192, 0, 2, 1]);
+    while !over.load(Ordering::Relaxed) {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.prefix_len = 24;
+        message.header.index = device;
+        message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+        let mut message = NetlinkMessage::from(RouteNetlinkMessage::NewAddress(message));
+        message.header.flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE;
+        message.header.sequence_number = number.load(Ordering::Relaxed);
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        socket.send(&bytes, 0).unwrap();
+    }
+}
+
+#[test]
+fn lists_are_whole_whatever_others_change_meanwhile() {
+    const PAIRS: usize = 20;
+    let namespace = Namespace::create("lists").unwrap();
+    for pair in 0..PAIRS {
+        let (one, other) = (format!("one{pair}"), format!("other{pair}"));
+        namespace.ip(&["link", "add", &one, "type", "veth", "peer", "name", &other]).unwrap();
+    }
+    let ask = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.unwrap();
+        let (netlink, _connection, _changes) = runtime.block_on(async { Netlink::connect() }).unwrap();
+        let links = || runtime.block_on(netlink.links());
+        let device = links().unwrap().last().unwrap().index;
+        let (number, over) = (AtomicU32::new(0), AtomicBool::new(false));
+        let lists: Vec<_> = thread::scope(|scope| {
+            scope.spawn(|| change_addresses(device, &number, &over));
+            let list = |request| {
+                number.store(request, Ordering::Relaxed);
+                links().map(|links| links.len()).map_err(|error| error.to_string())
+            };
+            let lists = (2..22).map(list).collect();
+            over.store(true, Ordering::Relaxed);
+            lists
+        });
+        // The loopback device has an address, too.
+        assert_eq!(lists, vec![Ok(2 * PAIRS + 1); lists.len()]);
+    };
+    namespace.run(ask).unwrap();
 }
