@@ -7,6 +7,17 @@ use anyhow::{Context, Result, ensure};
 use relay_user::Relay;
 use testbed::{Namespace, Topology};
 
+/// How the counters begin of frames on their way to user space and out of it, which begin anew with each owner.
+const ON_THE_WAY: &str = "punts_";
+/// Of those, the counters of frames that are lost on the way in. The others are counted once more by what becomes of them there.
+const LOST: [&str; 2] = ["punts_no_frame", "punts_ring_full"];
+/// The counter of frames for user space that no worker was there for. They are left to the kernel path, which counts them once
+/// more if it is there; between two owners it is not.
+const NO_WORKER: &str = "no_worker";
+
+/// Frames that must have been sent on. How many they are of all is chance: calls come and go.
+const LEAST: u64 = 1_000;
+
 /// All counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Books {
@@ -26,7 +37,9 @@ impl Books {
     /// # Errors
     /// `ethtool` does not say what a veth counts.
     pub(crate) fn read(relay: &Relay, namespace: &Namespace) -> Result<Self> {
-        let mut books = Self { counted: relay.counters().into_iter().collect(), ..Self::default() };
+        let mut counters = relay.counters();
+        counters.retain(|(name, _)| !name.starts_with(ON_THE_WAY) || LOST.contains(name));
+        let mut books = Self { counted: counters.into_iter().collect(), ..Self::default() };
         for device in [Topology::CAMERA.device, Topology::VIEWER.device] {
             let (arrived, left) = device_counters(namespace, device)?;
             books.arrived += arrived;
@@ -56,8 +69,9 @@ impl Books {
     pub(crate) fn check(&self, sent: u64) -> Result<()> {
         let counted: u64 = self.counted.values().sum();
         let forwarded = *self.counted.get("forwarded").unwrap_or(&0);
+        let counted_twice = *self.counted.get(NO_WORKER).unwrap_or(&0);
         ensure!(
-            self.arrived == counted,
+            (self.arrived..=self.arrived + counted_twice).contains(&counted),
             "{} frames arrived and {counted} were counted: {} are missing",
             self.arrived,
             i128::from(self.arrived) - i128::from(counted)
@@ -70,10 +84,10 @@ impl Books {
             i128::from(forwarded) - i128::from(self.left) - i128::from(self.refused)
         );
         ensure!(
-            forwarded > sent / 20,
+            forwarded >= LEAST,
             "only {forwarded} of {sent} packets were sent on: this says nothing of a data plane under traffic"
         );
-        println!("the books balance: the difference is 0");
+        println!("the books balance");
         Ok(())
     }
 }

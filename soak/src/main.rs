@@ -36,6 +36,8 @@ struct Arguments {
     rate: u32,
 }
 
+/// Events that happen at least, however slow the machine is.
+const EVENTS: u32 = 60;
 /// Between two events.
 const PAUSE: Duration = Duration::from_millis(40);
 /// Between two reports.
@@ -61,7 +63,9 @@ fn main() -> Result<()> {
     let start = Instant::now();
     let mut reported = start;
     let mut random = Random::new(seed);
-    while start.elapsed() < duration {
+    let mut events = 0;
+    while start.elapsed() < duration || events < EVENTS {
+        events += 1;
         act::once(&mut world, &traffic, &mut random)?;
         std::thread::sleep(PAUSE);
         if reported.elapsed() >= REPORT {

@@ -16,7 +16,10 @@ use crate::random::Random;
 use crate::state::State;
 
 /// How long the network may take to fall silent.
-const SILENCE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(60);
+/// Readings of the books, one after the other, that say that nothing is under way: a busy machine may let a frame lie for a
+/// while.
+const ALIKE: u32 = 4;
 
 /// Everything there is.
 pub(crate) struct World {
@@ -74,11 +77,12 @@ impl World {
     pub(crate) fn quiet_books(&self) -> Result<Books> {
         let deadline = Instant::now() + SILENCE;
         let read = || Books::read(&self.relay, &self.topology.relay);
-        let mut before = read()?;
+        let (mut before, mut alike) = (read()?, 1);
         while Instant::now() < deadline {
             thread::sleep(Duration::from_millis(300));
             let now = read()?;
-            if now == before {
+            alike = if now == before { alike + 1 } else { 1 };
+            if alike == ALIKE {
                 return Ok(now);
             }
             before = now;
