@@ -247,7 +247,7 @@ fn forbidden_unknown_and_absent_are_told_apart() {
     let host = Host::start(12, "");
     let status = |to: &str| {
         host.viewer.invite(to, to, OFFER);
-        let response = host.viewer.receive_response();
+        let response = host.viewer.receive_response_of(to);
         let warning = response.headers.get(HeaderName::Warning).unwrap().text().unwrap();
         (response.status_code().unwrap(), warning)
     };

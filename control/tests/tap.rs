@@ -11,6 +11,7 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -100,9 +101,13 @@ fn a_pipe_is_fed_until_the_call_ends() {
     let mut tap = tap(&call, &viewer_leg(&call), &["-w", "-"]);
     let mut tshark = Command::new("tshark");
     let reader = tshark.args(["-r", "-", "-T", "fields", "-e", "udp.length"]);
-    let reader = reader.stdin(tap.stdout.take().unwrap()).stdout(Stdio::piped()).spawn().unwrap();
-    // The tap runs as soon as the daemon has its request.
-    std::thread::sleep(Duration::from_millis(500));
+    let mut reader = reader.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut tapped, mut to_reader) = (tap.stdout.take().unwrap(), reader.stdin.take().unwrap());
+    // The tap runs when the file begins.
+    let mut beginning = [0];
+    tapped.read_exact(&mut beginning).unwrap();
+    to_reader.write_all(&beginning).unwrap();
+    let pipe = std::thread::spawn(move || std::io::copy(&mut tapped, &mut to_reader).unwrap());
     for sequence in 0..50 {
         call.viewer_rtp.send_to(&rtp(sequence), told_viewer).unwrap();
         receive(&call.camera_rtp);
@@ -112,6 +117,7 @@ fn a_pipe_is_fed_until_the_call_ends() {
     call.camera.respond(&bye, 200, "camera1", "");
     let (code, said) = end(tap);
     assert_eq!((code, said.contains("50 packets, 0 lost")), (0, true), "{said}");
+    pipe.join().unwrap();
     let read = reader.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(read.stdout).unwrap(), "27\n".repeat(50));
 }

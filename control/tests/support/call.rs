@@ -2,12 +2,11 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
 
 use control::sip::message::Message;
 use testbed::{Namespace, Side, Topology};
 
-use super::gateway::Gateway;
+use super::gateway::{Gateway, PATIENCE};
 use super::terminal::{Terminal, audio};
 
 /// Which IP a side speaks.
@@ -133,7 +132,7 @@ mode = "relay"
 /// A terminal's socket for media.
 pub(crate) fn media_socket(namespace: &Namespace, address: IpAddr, port: u16) -> UdpSocket {
     let socket = namespace.run(|| UdpSocket::bind((address, port)).unwrap()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 

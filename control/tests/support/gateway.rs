@@ -40,6 +40,14 @@ impl Gateway {
         self.process.wait().unwrap();
     }
 
+    /// Changes the configuration of the next daemon.
+    pub(crate) fn reconfigure(&self, old: &str, new: &str) {
+        let file = self.folder.path().join("culvert.toml");
+        let configuration = fs::read_to_string(&file).unwrap();
+        assert!(configuration.contains(old), "{old} is not in {configuration}");
+        fs::write(&file, configuration.replace(old, new)).unwrap();
+    }
+
     /// Another daemon with the same configuration, after this one has ended.
     pub(crate) fn start_again(&mut self, namespace: Option<&Namespace>) {
         self.process = spawn(namespace, &self.folder);

@@ -1,7 +1,7 @@
 //! sipp (Debian package `sip-tester`) with the scenarios of `tests/sipp`.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -83,10 +83,17 @@ impl Sipp {
         assert!(exit.success(), "sipp {} failed ({exit}):\n{}", self.scenario, self.output());
     }
 
-    /// Waits until sipp listens: a port that can be bound is not taken yet.
+    /// Waits until sipp listens, on an IPv4 address of this host. The kernel's lists say so (proc_net(5)); to try whether the
+    /// port is free would take it from sipp for a moment.
     pub(crate) fn wait_for_port(&self, address: SocketAddr) {
+        let SocketAddr::V4(at) = address else { panic!("{address} is no address of IPv4") };
+        let (ip, port) = (u32::from_ne_bytes(at.ip().octets()), at.port());
+        let listens = |list, state| {
+            let entry = format!(" {ip:08X}:{port:04X} 00000000:0000 {state} ");
+            std::fs::read_to_string(list).unwrap().contains(&entry)
+        };
         let start = Instant::now();
-        while UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+        while !listens("/proc/net/udp", "07") && !listens("/proc/net/tcp", "0A") {
             assert!(start.elapsed() < PATIENCE, "sipp {} does not listen:\n{}", self.scenario, self.output());
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -184,6 +184,16 @@ impl Terminal {
         }
     }
 
+    /// The next response but 100 of this call: refusals of others may be repeated, because a terminal acknowledges none.
+    pub(crate) fn receive_response_of(&self, call_id: &str) -> Message {
+        loop {
+            let response = self.receive_response();
+            if response.call_id().is_ok_and(|found| *found == *call_id) {
+                return response;
+            }
+        }
+    }
+
     /// The next response but 100; `None` when a request with this method arrives instead, which is answered 200.
     pub(crate) fn receive_response_or(&self, method: &str) -> Option<Message> {
         loop {

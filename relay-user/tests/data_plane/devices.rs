@@ -10,7 +10,7 @@ use crate::support::*;
 
 /// The counters of the viewer's device, once they are as wanted; as they are, if that does not happen.
 fn when(bench: &Bench, wanted: impl Fn(&DeviceCounters) -> bool) -> DeviceCounters {
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let now = viewer_device(bench);
         if wanted(&now) || Instant::now() > deadline {

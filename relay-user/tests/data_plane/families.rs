@@ -80,15 +80,12 @@ pub(crate) fn a_source_of_ipv6_is_learned_whole_and_no_other_is_admitted(mode: M
     assert_silent(&call.viewer);
 
     let leg = call.bench.relay.legs()[0].0;
-    let statistics = call.bench.relay.statistics(leg).unwrap();
+    let statistics = call.bench.statistics_when(leg, |leg| leg.received == 2);
     assert_eq!(statistics.source, Some(SocketAddr::new(camera6, CAMERA_PORT)));
     assert_eq!(statistics.dropped, [("source_mismatch", 1)]);
-    let learned = call
-        .bench
-        .runtime
-        .block_on(async { tokio::time::timeout(std::time::Duration::from_secs(2), events.recv()).await });
+    let learned = call.bench.next(&mut events);
     let source = SocketAddr::new(camera6, CAMERA_PORT);
-    assert_eq!(learned.unwrap().unwrap(), Event::SourceLearned { leg, source });
+    assert_eq!(learned, Event::SourceLearned { leg, source });
 }
 
 pub(crate) fn a_side_may_move_to_another_address_of_its_family_and_to_no_other(mode: ModeChoice) {

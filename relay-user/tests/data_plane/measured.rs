@@ -1,10 +1,12 @@
 //! What is measured of a leg, and what is done about it: quality, limits, and sources that are learned anew.
 
+use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use relay_user::{Event, LegSpec, ModeChoice, Quality, RateLimit, SourcePolicy};
+use relay_user::{Event, LegId, LegSpec, ModeChoice, Quality, RateLimit, SourcePolicy};
 use testbed::Topology;
+use tokio::sync::broadcast;
 
 use crate::support::*;
 
@@ -19,7 +21,7 @@ on_every_backend! {
 
 impl Bench {
     /// A call whose camera leg was bent.
-    fn bent(&self, bend: impl FnOnce(LegSpec) -> LegSpec) -> relay_user::LegId {
+    fn bent(&self, bend: impl FnOnce(LegSpec) -> LegSpec) -> LegId {
         let camera = camera_leg(SourcePolicy::LearnPort).media(relay_user::MediaKind::Muxed);
         self.call(bend(camera), viewer_leg(SourcePolicy::Pinned))[0]
     }
@@ -89,44 +91,37 @@ pub(crate) fn a_camera_beyond_its_limit_is_cut_and_others_are_not(mode: ModeChoi
     let bench = Bench::with_mode(mode);
     let leg = bench.bent(|leg| leg.limit(RateLimit::bits(8_000)));
     let camera = bench.camera_socket(CAMERA_PORT);
+    let start = Instant::now();
     for sequence in 0..50 {
         camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
     }
     let statistics = bench.statistics_when(leg, |leg| leg.received == 50);
-    assert!((5..=9).contains(&statistics.forwarded), "{statistics:?}");
+    let most = 9 + 5 * start.elapsed().as_millis() / 1000;
+    assert!((5..=most).contains(&u128::from(statistics.forwarded)), "{statistics:?} {most}");
 }
 
-pub(crate) fn an_idle_leg_learns_its_source_anew(mode: ModeChoice) {
-    let bench = Bench::with_mode(mode);
-    let leg = bench.bent(|leg| leg.relearn_after(Duration::from_secs(1)));
-    let mut events = bench.relay.subscribe();
-    let (first, second) = (bench.camera_socket(CAMERA_PORT), bench.camera_socket(CAMERA_PORT + 2));
-    let viewer = bench.viewer_socket(VIEWER_PORT);
-    first.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
-    receive(&viewer);
-    // It is alive: packets of another source do not count, and do not keep it alive.
-    for sequence in 0..5 {
-        second.send_to(&rtp(sequence, 8), to_relay_from_camera()).unwrap();
-        first.send_to(&rtp(2 + sequence, 7), to_relay_from_camera()).unwrap();
-        assert_eq!(receive(&viewer).0, rtp(2 + sequence, 7));
-        thread::sleep(Duration::from_millis(250));
-    }
+/// A second: the shortest time after which a source may be forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(1);
 
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
+pub(crate) fn an_idle_leg_learns_its_source_anew(mode: ModeChoice) {
+    // A machine that is so busy that it keeps the camera from sending for a second says nothing.
+    let kept = (0..20).find_map(|_| LearnedCamera::kept(mode)).expect("no second without a pause");
+    let LearnedCamera { bench, leg, mut events, cameras: [_first, second], viewer } = kept;
+    viewer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    wait_until("the other camera is learned", || {
         second.send_to(&rtp(50, 8), to_relay_from_camera()).unwrap();
-        viewer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        if viewer.recv_from(&mut [0; 2048]).is_ok() {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{:?}", bench.relay.statistics(leg));
-    }
+        viewer.recv_from(&mut [0; 2048]).is_ok()
+    });
     let source = second.local_addr().unwrap();
-    let statistics = bench.statistics_when(leg, |leg| leg.remote == Some(source));
-    assert_eq!((statistics.source, statistics.source_changes), (Some(source), 1));
+    let statistics = bench.statistics_when(leg, |leg| {
+        // It is not forgotten meanwhile.
+        second.send_to(&rtp(51, 8), to_relay_from_camera()).unwrap();
+        (leg.source, leg.remote) == (Some(source), Some(source))
+    });
+    assert_eq!(statistics.source_changes, 1);
     let mut seen = Vec::new();
-    while let Ok(event) = events.try_recv() {
-        match event {
+    while seen.len() < 3 {
+        match bench.next(&mut events) {
             Event::SourceLearned { source, .. } => seen.push((true, source.port())),
             Event::SourceForgotten { source, .. } => seen.push((false, source.port())),
             _ => {}
@@ -138,18 +133,59 @@ pub(crate) fn an_idle_leg_learns_its_source_anew(mode: ModeChoice) {
     assert_eq!(receive(&second).0, rtp(1, 9));
 }
 
+/// A call whose leg has learned the first of two cameras, and whose viewer has seen nothing of the second.
+struct LearnedCamera {
+    bench: Bench,
+    leg: LegId,
+    events: broadcast::Receiver<Event>,
+    cameras: [UdpSocket; 2],
+    viewer: UdpSocket,
+}
+
+impl LearnedCamera {
+    /// Both send, longer than it takes to forget: packets of another source do not count, and do not keep a leg alive.
+    /// `None` if the first was silent for so long that it may have been forgotten.
+    fn kept(mode: ModeChoice) -> Option<Self> {
+        let bench = Bench::with_mode(mode);
+        let leg = bench.bent(|leg| leg.relearn_after(FORGOTTEN));
+        let events = bench.relay.subscribe();
+        let cameras = [CAMERA_PORT, CAMERA_PORT + 2].map(|port| bench.camera_socket(port));
+        let [first, second] = &cameras;
+        let viewer = bench.viewer_socket(VIEWER_PORT);
+        first.send_to(&rtp(1, 7), to_relay_from_camera()).unwrap();
+        assert_eq!(receive(&viewer).0, rtp(1, 7));
+        let (start, mut last) = (Instant::now(), Instant::now());
+        let mut sequence = 1;
+        while start.elapsed() < FORGOTTEN + Duration::from_millis(500) {
+            sequence += 1;
+            second.send_to(&rtp(sequence, 8), to_relay_from_camera()).unwrap();
+            first.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
+            let seen = receive(&viewer).0;
+            // The packet before was counted a moment before `last`.
+            if last.elapsed() > FORGOTTEN * 9 / 10 {
+                return None;
+            }
+            last = Instant::now();
+            assert_eq!(seen, rtp(sequence, 7));
+            thread::sleep(Duration::from_millis(100));
+        }
+        Some(Self { bench, leg, events, cameras, viewer })
+    }
+}
+
 fn an_idle_leg_of_ipv6_learns_another_address(mode: ModeChoice) {
     let bench = Bench::with_mode(mode);
     let side = Topology::CAMERA;
     let local = (side.relay6, CAMERA_LEG).into();
-    let camera = LegSpec::new(local).source(SourcePolicy::Learn).relearn_after(Duration::from_secs(1));
+    // Longer than whatever keeps the test from looking.
+    let camera = LegSpec::new(local).source(SourcePolicy::Learn).relearn_after(Duration::from_secs(4));
     let [leg, _] = bench.call(camera, viewer_leg(SourcePolicy::Pinned));
     let ip = ["-6", "address", "add", "fd78:1::7/64", "dev", Topology::TERMINAL_DEVICE, "nodad"];
     bench.topology.camera.ip(&ip).unwrap();
     let viewer = bench.viewer_socket(VIEWER_PORT);
     let socket = |address: &str| {
         let address = format!("[{address}]:{CAMERA_PORT}");
-        bench.topology.camera.run(|| std::net::UdpSocket::bind(address).unwrap()).unwrap()
+        bench.topology.camera.run(|| UdpSocket::bind(address).unwrap()).unwrap()
     };
     let (first, second) = (socket("fd78:1::2"), socket("fd78:1::7"));
     first.send_to(&rtp(1, 7), local).unwrap();
@@ -158,14 +194,10 @@ fn an_idle_leg_of_ipv6_learns_another_address(mode: ModeChoice) {
     assert_silent(&viewer);
     bench.statistics_when(leg, |leg| leg.source == first.local_addr().ok());
     viewer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
+    wait_until("the other address is learned", || {
         second.send_to(&rtp(3, 7), local).unwrap();
-        if viewer.recv_from(&mut [0; 2048]).is_ok() {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{:?}", bench.relay.statistics(leg));
-    }
+        viewer.recv_from(&mut [0; 2048]).is_ok()
+    });
     bench.statistics_when(leg, |leg| leg.source == second.local_addr().ok());
     first.send_to(&rtp(4, 7), local).unwrap();
     assert_silent(&viewer);

@@ -24,9 +24,6 @@ on_every_backend! {
 const SSRC: u32 = 7;
 const SSRC_OUT: u32 = 0x9999;
 const NTP: u64 = 0xe000_0010_8000_0000;
-/// A report is due within one and a half intervals of five seconds.
-const SOON: Duration = Duration::from_secs(9);
-
 /// Camera and viewer with RTCP on the ports above those of RTP, ended at the relay.
 struct Session {
     bench: Bench,
@@ -82,7 +79,7 @@ impl Session {
 
     /// Waits until the counters are as wanted: what is sent is counted once it has left.
     fn counted(&self, wanted: impl Fn(&RtcpCounters) -> bool) -> RtcpCounters {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let counters = self.bench.relay.rtcp_counters();
             if wanted(&counters) {
@@ -102,9 +99,9 @@ fn above(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port() + 1)
 }
 
-/// The next compound that arrives, with where it came from.
+/// The next compound that arrives, with where it came from: one is due within one and a half intervals of five seconds.
 fn report(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     receive(socket)
 }
 
@@ -193,7 +190,9 @@ fn both_are_told(session: &Session) {
     assert_eq!((told.ssrc, told.cumulative_lost, told.extended_highest), (SSRC, 5, 100));
     assert_eq!(told.last_sender_report, middle_of_ntp(NTP));
     let delay = Duration::from_nanos(u64::from(told.delay) * 1_000_000_000 / 65_536);
-    assert!(delay <= last && delay + Duration::from_secs(2) > last, "{delay:?} of {last:?}");
+    // Until it was sent; a busy machine may let it lie for a while before it is read here.
+    assert!((1..=last.as_nanos()).contains(&delay.as_nanos()), "{delay:?} of {last:?}");
+    assert!(delay + Duration::from_secs(5) > last, "{delay:?} of {last:?}");
 
     // The viewer: the camera's report, in the stream's own name, as of now.
     let (told, elapsed) = loop {
@@ -228,13 +227,26 @@ fn both_are_told(session: &Session) {
 #[test]
 fn losses_are_told_for_each_interval() {
     let session = Session::start();
+    let next = || blocks(&report(&session.camera_rtcp).0)[0];
+    let told_up_to =
+        |last: u16| std::iter::repeat_with(next).find(|told| told.extended_highest == last.into());
     session.stream(1..101, &[]);
-    let first = report(&session.camera_rtcp).0;
-    assert_eq!((blocks(&first)[0].fraction_lost, blocks(&first)[0].cumulative_lost), (0, 0));
-    session.stream(101..201, &(101..151).collect::<Vec<_>>());
-    let second = report(&session.camera_rtcp).0;
-    // Of the interval: of all, a quarter was lost.
-    assert_eq!((blocks(&second)[0].fraction_lost, blocks(&second)[0].cumulative_lost), (128, 50));
+    let first = told_up_to(100).unwrap();
+    assert_eq!((first.fraction_lost, first.cumulative_lost), (0, 0));
+    // Of each interval a half is lost, of all less. On a slow machine a report may fall into an interval: then another.
+    let mut lost = 0;
+    let told = (101..2_001).step_by(100).find_map(|start| {
+        let last = start + 99;
+        session.stream(start..start + 100, &(start..start + 50).collect::<Vec<_>>());
+        lost += 50;
+        let told = next();
+        if told.extended_highest == last.into() {
+            return Some(told);
+        }
+        told_up_to(last).and(None)
+    });
+    let told = told.expect("no interval without a report");
+    assert_eq!((told.fraction_lost, told.cumulative_lost), (128, lost));
 }
 
 #[test]
@@ -308,7 +320,18 @@ fn ffmpeg_is_reported_to() {
     );
     let mut command = bench.topology.camera.command("ffmpeg");
     command.args(["-hide_banner", "-loglevel", "error", "-re"]);
-    command.args(["-f", "lavfi", "-i", "sine=frequency=440", "-t", "20", "-c:a", "pcm_mulaw", "-ar", "8000"]);
+    command.args([
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440",
+        "-t",
+        "120",
+        "-c:a",
+        "pcm_mulaw",
+        "-ar",
+        "8000",
+    ]);
     command.args(["-f", "rtp", &target]);
     let mut ffmpeg =
         command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("ffmpeg: apt-get install ffmpeg");
@@ -320,7 +343,7 @@ fn ffmpeg_is_reported_to() {
         if let Some(report) = sender_report(&bytes) {
             break report.ssrc;
         }
-        assert!(start.elapsed() < Duration::from_secs(15), "no sender report comes");
+        assert!(start.elapsed() < 2 * PATIENCE, "no sender report comes");
     };
     assert_eq!(heard, SSRC_OUT);
     let counters = bench.relay.rtcp_counters();
@@ -332,7 +355,7 @@ fn ffmpeg_is_reported_to() {
         let to_ffmpeg =
             capture.datagrams().into_iter().filter(|(ports, _)| *ports == [CAMERA_LEG + 1, rtcp_port]);
         block = to_ffmpeg.flat_map(|(_, payload)| blocks(&payload)).next();
-        assert!(start.elapsed() < Duration::from_secs(15), "no receiver report comes");
+        assert!(start.elapsed() < 4 * PATIENCE, "no receiver report comes");
         std::thread::sleep(Duration::from_millis(10));
     }
     let (block, quality) = (block.unwrap(), bench.relay.statistics(legs[0]).unwrap().quality.unwrap());

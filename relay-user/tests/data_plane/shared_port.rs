@@ -1,7 +1,6 @@
 //! Many sources on one local port, told apart by their SSRC or by where they come from.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
 
 use relay_user::{Event, InstallError, LegId, LegSpec, ModeChoice, Plan, Sharing, SourcePolicy, StreamSpec};
 use testbed::Topology;
@@ -77,7 +76,7 @@ pub(crate) fn sources_on_one_port_are_told_apart_by_ssrc_and_by_source(mode: Mod
     // A leg on a shared port has a source policy of its own.
     other.send_to(&rtp(4, 1), port()).unwrap();
     assert_silent(&viewers[0]);
-    assert_eq!(bench.relay.statistics(legs[0]).unwrap().dropped, [("source_mismatch", 1)]);
+    bench.statistics_when(legs[0], |leg| leg.dropped == [("source_mismatch", 1)]);
 }
 
 pub(crate) fn both_directions_of_a_leg_on_a_shared_port_work(mode: ModeChoice) {
@@ -106,16 +105,13 @@ pub(crate) fn legs_come_and_go_while_others_run_and_strangers_are_reported(mode:
     let stranger = bench.camera_socket(CAMERA_PORT + 1);
     stranger.send_to(&rtp(9, 2), port()).unwrap();
     assert_silent(&second_viewer);
-    let found = bench.runtime.block_on(async {
-        loop {
-            let event = tokio::time::timeout(Duration::from_secs(2), events.recv()).await.unwrap().unwrap();
-            if let Event::UnknownSource { leg, source, ssrc } = event {
-                return (leg, source, ssrc);
-            }
+    let found = loop {
+        if let Event::UnknownSource { leg, source, ssrc } = bench.next(&mut events) {
+            break (leg, source, ssrc);
         }
-    });
+    };
     assert_eq!(found, (first[0], stranger.local_addr().unwrap(), 2));
-    assert_eq!(bench.relay.statistics(first[0]).unwrap().dropped, [("unknown_ssrc", 1)]);
+    bench.statistics_when(first[0], |leg| leg.dropped == [("unknown_ssrc", 1)]);
 
     let second = bench.try_install(vec![by_ssrc(2), viewer_at(1)], &[(0, 1)]).unwrap();
     stranger.send_to(&rtp(10, 2), port()).unwrap();

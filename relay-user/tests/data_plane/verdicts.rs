@@ -1,8 +1,7 @@
 //! Packet in, packet out: what the program does with one frame (BPF_PROG_TEST_RUN), for every verdict and reason.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::*;
 use etherparse::{
@@ -387,12 +386,7 @@ fn packets_larger_than_the_next_device_takes_are_dropped() {
     assert_eq!(bench.try_bytes(&large).action, REDIRECT);
     bench.topology.relay.ip(&["link", "set", Topology::VIEWER.device, "mtu", "1227"]).unwrap();
     // The change arrives over netlink.
-    for _ in 0..100 {
-        if bench.try_bytes(&large).action != REDIRECT {
-            break;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("the device is known to be smaller", || bench.try_bytes(&large).action != REDIRECT);
     assert_eq!(bench.try_bytes(&large).action, PASS, "the kernel path may fragment it");
     let before = bench.counted("needs_fragments");
     bench.try_bytes(&large);
@@ -400,11 +394,19 @@ fn packets_larger_than_the_next_device_takes_are_dropped() {
     // Don't fragment: the flag is in the header's checksum too.
     large[20] |= 0x40;
     large[24] = large[24].wrapping_sub(0x40);
-    let dropped = bench.counted("too_big");
-    let answer = bench.try_bytes(&large);
-    assert_eq!((answer.action, bench.counted("too_big")), (TRANSMIT, dropped + 1), "its sender is told why");
-    assert_eq!(answer.frame[34..42], [3, 4, answer.frame[36], answer.frame[37], 0, 0, 0x04, 0xcb]);
-    bench.assert_drops(&large, "too_big");
+    // Its sender is told why, once a second; on a busy machine more than that may pass before the next packet.
+    wait_until("an answer, and within the same second none", || {
+        let dropped = bench.counted("too_big");
+        let start = Instant::now();
+        let (first, second) = (bench.try_bytes(&large), bench.try_bytes(&large));
+        let took = start.elapsed();
+        assert_eq!(bench.counted("too_big"), dropped + 2, "an answer counts as a drop");
+        if first.action == TRANSMIT {
+            assert_eq!(first.frame[34..42], [3, 4, first.frame[36], first.frame[37], 0, 0, 0x04, 0xcb]);
+        }
+        assert!(took > Duration::from_millis(950) || (first.action, second.action) != (TRANSMIT, TRANSMIT));
+        (first.action, second.action) == (TRANSMIT, DROP)
+    });
     assert_eq!(bench.try_bytes(&Frame::new().payload(vec![0x80; 1199]).bytes()).action, REDIRECT);
 }
 
@@ -412,13 +414,10 @@ fn packets_larger_than_the_next_device_takes_are_dropped() {
 fn a_removed_device_is_no_way_out() {
     let bench = pinned_call();
     bench.topology.relay.ip(&["link", "delete", Topology::VIEWER.device]).unwrap();
-    for _ in 0..100 {
-        if bench.counted("no_route") > 0 {
-            break;
-        }
-        thread::sleep(Duration::from_millis(10));
+    wait_until("the device is known to be gone", || {
         assert_eq!(bench.try_bytes(&Frame::new().bytes()).action, DROP);
-    }
+        bench.counted("no_route") > 0
+    });
     bench.assert_drops(&Frame::new().bytes(), "no_route");
 }
 

@@ -167,7 +167,7 @@ fn answers_are_remembered_until_routes_change() {
     assert!(gateway().is_err());
     bench.ip("route add 192.0.2.0/24 via 10.78.2.2");
     let wait_for = |expected: Option<std::net::IpAddr>| {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + PATIENCE;
         while gateway().ok().flatten() != expected {
             assert!(Instant::now() < deadline, "{:?}", gateway());
         }
@@ -187,7 +187,7 @@ fn addresses_are_ours_as_long_as_an_interface_has_them() {
     let stranger = socket(&bench.topology.camera, SocketAddr::from(([10, 78, 2, 50], 5000)));
     let counted_as = |reason: &str| {
         let before = media.dropped(&[reason]);
-        let deadline = Instant::now() + Duration::from_secs(3);
+        let deadline = Instant::now() + PATIENCE;
         while media.dropped(&[reason]) == before {
             stranger.send_to(&rtp(1, b"media"), (Topology::CAMERA.relay, LEG_PORT)).unwrap();
             assert!(Instant::now() < deadline, "not {reason}: {:?}", media.statistics());

@@ -63,19 +63,22 @@ fn what_devices_refuse_is_counted_while_no_process_owns_the_data_plane() {
             from.send_to(&[0x80; 40], camera_leg()).unwrap();
         }
     };
-    let unsent = |holder: &mut Holder| {
-        let devices = holder.devices();
-        let viewer = devices.iter().find(|line| line.starts_with(Topology::VIEWER.device)).unwrap().clone();
-        viewer.split(' ').next_back().unwrap().parse::<u64>().unwrap()
+    let counted = |holder: &mut Holder, expected: u64| {
+        wait_until(&format!("{expected} unsent frames"), || {
+            let devices = holder.devices();
+            let viewer = devices.iter().find(|line| line.starts_with(Topology::VIEWER.device)).unwrap();
+            viewer.split(' ').next_back().unwrap().parse::<u64>().unwrap() == expected
+        });
     };
     send(3);
-    assert_eq!(unsent(&mut holder), 3);
+    counted(&mut holder, 3);
     holder.kill();
     send(4);
     let mut holder = Holder::start(&topology, &state.folder(), 64);
-    assert_eq!(unsent(&mut holder), 7);
+    counted(&mut holder, 7);
     send(5);
-    assert_eq!(unsent(&mut holder), 12, "two programs would count twice");
+    // Two programs would count twice.
+    counted(&mut holder, 12);
     holder.end("stop");
     assert_eq!(state.pins(), [] as [std::path::PathBuf; 0]);
 }

@@ -70,15 +70,10 @@ fn another_network_namespace_has_state_of_its_own() {
     assert!(refusal.contains("OtherNetwork"), "{refusal}");
     // With the namespace, everything that the state was for is gone.
     drop(topology);
-    let start = std::time::Instant::now();
-    let holder = loop {
-        match Holder::try_start(&elsewhere, &state.folder(), 64) {
-            Ok(holder) => break holder,
-            Err(refusal) => assert!(start.elapsed() < std::time::Duration::from_secs(10), "{refusal}"),
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    };
-    assert_eq!(holder.adopted, 0);
+    wait_until("the state is free", || {
+        let started = Holder::try_start(&elsewhere, &state.folder(), 64);
+        started.is_ok_and(|holder| holder.adopted == 0)
+    });
 }
 
 #[test]

