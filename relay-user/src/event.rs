@@ -78,4 +78,7 @@ pub enum Leaving {
     Goodbye,
     /// It used to send RTCP, and has sent none for [`crate::Options::receiver_silence`]. Told once, until it speaks again.
     Silence,
+    /// ICMP says that a packet to it could not be delivered. At most once in ten seconds for each receiver. Whoever knows the
+    /// addresses and ports can forge it, and a receiver may come back: removing it at the first is a choice.
+    Unreachable,
 }

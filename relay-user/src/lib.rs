@@ -73,6 +73,7 @@ mod sockets;
 mod state;
 mod statistics;
 pub mod tap;
+mod unreachable;
 mod user_path;
 mod vlan;
 mod watch;

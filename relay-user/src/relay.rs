@@ -41,6 +41,7 @@ use crate::rtcp::{self, Intake, RtcpCounters, Translator};
 use crate::shared::Shared;
 use crate::state::{LegRecords, State};
 use crate::tap::{self, Tap, TapError, Taps};
+use crate::unreachable;
 use crate::user_path::{self, BySockets, KernelPath, Legs, Sockets};
 use crate::watch;
 
@@ -283,6 +284,10 @@ impl Relay {
         });
         let mut tasks =
             watch::start(&shared, changes, Some(events), from_workers).map_err(StartError::Netlink)?;
+        match unreachable::start(&shared) {
+            Ok(listeners) => tasks.extend(listeners),
+            Err(error) => tracing::warn!(%error, "receivers of groups that are unreachable are not reported"),
+        }
         tasks.push(tap::start(&shared, taps).map_err(StartError::Netlink)?);
         tasks.push(tap::start_copies(&shared, copies));
         tasks.push(tokio::spawn(rtcp::run(

@@ -20,6 +20,9 @@ const STALE: Duration = Duration::from_secs(60);
 /// How often it is looked who has become silent.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Shortest time between two reports that a receiver is unreachable: its machine may answer to every packet.
+const UNREACHABLE: Duration = Duration::from_secs(10);
+
 /// Formats of payload-specific feedback that ask for a picture: picture loss indication (RFC 4585 section 6.3.1), full intra
 /// request (RFC 5104 section 4.3.1).
 const PICTURE_LOSS: u8 = 1;
@@ -60,6 +63,8 @@ pub(crate) struct Audience {
     requests: HashMap<LegId, Request>,
     /// Those of them that wait for their time.
     waiting: Vec<LegId>,
+    /// When receivers were last reported to be unreachable.
+    unreachable: HashMap<LegId, Instant>,
     looked: Option<Instant>,
 }
 
@@ -98,6 +103,7 @@ impl Audience {
             listeners: HashMap::new(),
             requests: HashMap::new(),
             waiting: Vec::new(),
+            unreachable: HashMap::new(),
             looked: None,
         }
     }
@@ -156,6 +162,16 @@ impl Audience {
         asks.then(|| self.want_key_frame(source, now)).flatten().into_iter().collect()
     }
 
+    /// A packet to a receiver could not be delivered.
+    pub(crate) fn unreachable(&mut self, receiver: LegId, source: LegId, now: Instant) -> Option<Event> {
+        let is_known = |last: &Instant| now.saturating_duration_since(*last) < UNREACHABLE;
+        if self.unreachable.get(&receiver).is_some_and(is_known) {
+            return None;
+        }
+        self.unreachable.insert(receiver, now);
+        Some(Event::ReceiverGone { leg: receiver, source, leaving: Leaving::Unreachable })
+    }
+
     /// What has become due: key frames that could not be asked for before, receivers that have become silent.
     pub(crate) fn look(&mut self, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
@@ -189,6 +205,7 @@ impl Audience {
     /// A leg is no receiver any more; `is_last`: its group has ended with it.
     pub(crate) fn left(&mut self, receiver: LegId, source: LegId, is_last: bool) {
         self.listeners.remove(&receiver);
+        self.unreachable.remove(&receiver);
         if is_last && let Some(request) = self.requests.get_mut(&source) {
             request.waits = false;
             self.waiting.retain(|other| *other != source);

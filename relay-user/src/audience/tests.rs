@@ -105,3 +105,15 @@ fn silence_is_reported_once_and_ends_with_a_word() {
     says(&mut audience, 1, 0, &[], at(90));
     assert_eq!(audience.look(at(900)), []);
 }
+
+#[test]
+fn unreachable_receivers_are_reported_now_and_then() {
+    let (mut audience, start) = (audience(), Instant::now());
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let gone = Event::ReceiverGone { leg: receiver(1), source: SOURCE, leaving: Leaving::Unreachable };
+    assert_eq!(audience.unreachable(receiver(1), SOURCE, start), Some(gone));
+    assert_eq!(audience.unreachable(receiver(1), SOURCE, at(9)), None);
+    assert_eq!(audience.unreachable(receiver(1), SOURCE, at(10)), Some(gone));
+    audience.left(receiver(1), SOURCE, false);
+    assert_eq!(audience.unreachable(receiver(1), SOURCE, at(11)), Some(gone));
+}

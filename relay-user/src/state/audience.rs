@@ -1,14 +1,15 @@
 //! Which legs belong to receivers of groups, and what these say.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use relay_common::rtcp::Compound;
 
 use crate::audience::{Audience, GroupQuality, ReceiverQuality, Speaker};
 use crate::event::Event;
-use crate::leg::{LegId, MediaKind, RtcpMode};
+use crate::leg::{LegId, LegSpec, MediaKind, RtcpMode};
 
-use super::{Installed, State};
+use super::{Installed, State, record};
 
 impl State {
     /// The same with other intervals.
@@ -50,6 +51,14 @@ impl State {
         let renamed = self.leg(receiver).and_then(|leg| leg.spec.retag.as_ref()?.ssrc);
         let stream = renamed.or_else(|| self.statistics(source, now)?.quality?.ssrc);
         self.audience.heard(Speaker { receiver, source, stream }, compound, now)
+    }
+
+    /// A packet between these two ends could not be delivered: what the caller is to know of it.
+    pub(crate) fn unreachable(&mut self, from: SocketAddr, to: SocketAddr, now: Instant) -> Option<Event> {
+        let slot = self.table.find(&record::place(&LegSpec::new(from), 0))?;
+        let leg = self.installed.get(slot as usize)?.as_deref()?;
+        let (receiver, source) = (leg.id, leg.source.filter(|_| leg.remote == Some(to))?);
+        self.audience.unreachable(receiver, source, now)
     }
 
     /// Somebody has joined.

@@ -222,3 +222,33 @@ fn who_used_to_speak_and_is_silent_is_reported_once() {
     assert!(start.elapsed() >= Duration::from_secs(8), "{:?}", start.elapsed());
     assert_eq!(group.gone(Duration::from_secs(6)), None);
 }
+
+#[test]
+fn who_answers_that_nobody_is_there_is_reported() {
+    let mut group = Group::start(|options| options);
+    let (_, there) = group.receiver(FIRST + 2);
+    let (leg, socket) = group.receiver(FIRST + 4);
+    group.camera.send_to(&rtp(1, SSRC), to_relay_from_camera()).unwrap();
+    assert_eq!((receive(&there).0, receive(&socket).0), (rtp(1, SSRC), rtp(1, SSRC)));
+    assert_eq!(group.gone(SILENCE), None);
+    // Its machine answers for it.
+    drop(socket);
+    for sequence in 2..5 {
+        group.camera.send_to(&rtp(sequence, SSRC), to_relay_from_camera()).unwrap();
+        assert_eq!(receive(&there).0, rtp(sequence, SSRC));
+    }
+    let gone = Event::ReceiverGone { leg, source: group.source, leaving: Leaving::Unreachable };
+    assert_eq!(group.gone(SOON), Some(gone));
+    assert_eq!(group.gone(SILENCE), None, "once for all these packets");
+}
+
+#[test]
+fn who_is_not_there_over_ipv6_is_reported() {
+    let mut group = Group::start(|options| options);
+    let side = Topology::VIEWER;
+    let receiver = LegSpec::new((side.relay6, FIRST + 2).into()).remote((side.terminal6, FIRST + 2).into());
+    let leg = group.join(&[receiver])[0];
+    group.camera.send_to(&rtp(1, SSRC), to_relay_from_camera()).unwrap();
+    let gone = Event::ReceiverGone { leg, source: group.source, leaving: Leaving::Unreachable };
+    assert_eq!(group.gone(SOON), Some(gone));
+}
