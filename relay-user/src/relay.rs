@@ -367,6 +367,13 @@ impl Relay {
             rtcp: Arc::clone(rtcp_intake.counts()),
         });
         let mut tasks = watch::start(&shared, changes, None, from_workers).map_err(StartError::Netlink)?;
+        match unreachable::start(&shared) {
+            Ok(listeners) => tasks.extend(listeners),
+            // Nobody asked for that privilege.
+            Err(error) => {
+                tracing::debug!(%error, "receivers of groups that are unreachable are not reported");
+            }
+        }
         tasks.push(tap::start_copies(&shared, copies));
         tasks.push(tokio::spawn(rtcp::run(
             Arc::clone(&shared),

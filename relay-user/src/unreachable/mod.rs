@@ -1,5 +1,5 @@
-//! Receivers that answer with ICMP "destination unreachable": the program leaves ICMP to the network stack, and raw sockets
-//! get a copy. Nothing is sent here, and what is told is a hint: whoever knows the addresses can forge it.
+//! Receivers that answer with ICMP "destination unreachable": ICMP is the network stack's, and raw sockets get a
+//! copy. Nothing is sent here, and what is told is a hint: whoever knows the addresses can forge it.
 
 mod message;
 

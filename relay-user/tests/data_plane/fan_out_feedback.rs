@@ -14,6 +14,23 @@ use tokio::sync::broadcast;
 
 use crate::support::*;
 
+/// With every engine that makes copies.
+macro_rules! with_every_engine {
+    ($($name:ident),+ $(,)?) => {
+        on_every_backend! { native Native: $($name)+ }
+        on_every_backend! { user User: $($name)+ }
+    };
+}
+
+with_every_engine! {
+    reports_end_here_and_the_worst_and_the_median_are_told,
+    key_frames_are_wanted_by_who_joins_and_who_asks_but_not_too_often,
+    who_says_goodbye_is_reported_and_stays,
+    who_used_to_speak_and_is_silent_is_reported_once,
+    who_answers_that_nobody_is_there_is_reported,
+    who_is_not_there_over_ipv6_is_reported,
+}
+
 /// The first of the receivers' ports, theirs and ours; each may have the one above for RTCP.
 const FIRST: u16 = 10_000;
 const SSRC: u32 = 7;
@@ -31,10 +48,10 @@ struct Group {
 }
 
 impl Group {
-    fn start(change: impl FnOnce(Options) -> Options) -> Self {
+    fn start(mode: ModeChoice, change: impl FnOnce(Options) -> Options) -> Self {
         let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
         let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
-        let options = Options { interfaces, mode: ModeChoice::Native, legs: 64, ..Options::default() };
+        let options = Options { interfaces, mode, legs: 64, ..Options::default() };
         let options = change(options);
         let start = || {
             let runtime =
@@ -113,9 +130,8 @@ const PICTURE_LOSS: [u8; 12] = [0x81, 206, 0, 2, 0, 0, 0, 50, 0, 0, 0, 7];
 const FULL_INTRA: [u8; 20] = [0x84, 206, 0, 4, 0, 0, 0, 50, 0, 0, 0, 0, 0, 0, 0, 7, 1, 0, 0, 0];
 const GOODBYE: [u8; 8] = [0x81, 203, 0, 1, 0, 0, 0, 50];
 
-#[test]
-fn reports_end_here_and_the_worst_and_the_median_are_told() {
-    let group = Group::start(|options| options);
+fn reports_end_here_and_the_worst_and_the_median_are_told(mode: ModeChoice) {
+    let group = Group::start(mode, |options| options);
     let apart = group.bench.viewer_socket(FIRST + 1);
     // Nobody has joined: this is RTCP that is relayed.
     apart.send_to(&report(SSRC, 0, 0, &[]), relay_at(FIRST + 1)).unwrap();
@@ -168,10 +184,9 @@ fn reports_end_here_and_the_worst_and_the_median_are_told() {
     assert_eq!(group.bench.relay.group_quality(group.source).unwrap().worst_receiver, legs[3]);
 }
 
-#[test]
-fn key_frames_are_wanted_by_who_joins_and_who_asks_but_not_too_often() {
+fn key_frames_are_wanted_by_who_joins_and_who_asks_but_not_too_often(mode: ModeChoice) {
     let interval = Duration::from_secs(3);
-    let mut group = Group::start(|options| Options { key_frame_interval: interval, ..options });
+    let mut group = Group::start(mode, |options| Options { key_frame_interval: interval, ..options });
     let wanted = Event::KeyFrameWanted { leg: group.source };
     let (_, first) = group.receiver(FIRST + 2);
     let start = Instant::now();
@@ -192,9 +207,8 @@ fn key_frames_are_wanted_by_who_joins_and_who_asks_but_not_too_often() {
     assert_silent(&group.camera);
 }
 
-#[test]
-fn who_says_goodbye_is_reported_and_stays() {
-    let mut group = Group::start(|options| options);
+fn who_says_goodbye_is_reported_and_stays(mode: ModeChoice) {
+    let mut group = Group::start(mode, |options| options);
     let (leg, socket) = group.receiver(FIRST + 2);
     let (_, other) = group.receiver(FIRST + 4);
     other.send_to(&report(SSRC, 0, 0, &[]), relay_at(FIRST + 4)).unwrap();
@@ -206,10 +220,9 @@ fn who_says_goodbye_is_reported_and_stays() {
     assert_eq!(receive(&socket).0, rtp(1, SSRC), "who removes it is the caller");
 }
 
-#[test]
-fn who_used_to_speak_and_is_silent_is_reported_once() {
+fn who_used_to_speak_and_is_silent_is_reported_once(mode: ModeChoice) {
     let silence = Some(Duration::from_secs(4));
-    let mut group = Group::start(|options| Options { receiver_silence: silence, ..options });
+    let mut group = Group::start(mode, |options| Options { receiver_silence: silence, ..options });
     let (leg, socket) = group.receiver(FIRST + 2);
     // This one never speaks, as many decoders do not.
     let (_, _mute) = group.receiver(FIRST + 4);
@@ -223,9 +236,8 @@ fn who_used_to_speak_and_is_silent_is_reported_once() {
     assert_eq!(group.gone(Duration::from_secs(6)), None);
 }
 
-#[test]
-fn who_answers_that_nobody_is_there_is_reported() {
-    let mut group = Group::start(|options| options);
+fn who_answers_that_nobody_is_there_is_reported(mode: ModeChoice) {
+    let mut group = Group::start(mode, |options| options);
     let (_, there) = group.receiver(FIRST + 2);
     let (leg, socket) = group.receiver(FIRST + 4);
     group.camera.send_to(&rtp(1, SSRC), to_relay_from_camera()).unwrap();
@@ -242,9 +254,8 @@ fn who_answers_that_nobody_is_there_is_reported() {
     assert_eq!(group.gone(SILENCE), None, "once for all these packets");
 }
 
-#[test]
-fn who_is_not_there_over_ipv6_is_reported() {
-    let mut group = Group::start(|options| options);
+fn who_is_not_there_over_ipv6_is_reported(mode: ModeChoice) {
+    let mut group = Group::start(mode, |options| options);
     let side = Topology::VIEWER;
     let receiver = LegSpec::new((side.relay6, FIRST + 2).into()).remote((side.terminal6, FIRST + 2).into());
     let leg = group.join(&[receiver])[0];
