@@ -1,6 +1,8 @@
 //! The surroundings of one frame: every record that the decision core may look at, small enough to be made anew for each
 //! frame, and to be compared afterwards.
 
+use core::hint::black_box;
+
 use relay_common::address::Ipv6;
 use relay_common::decide::{Plane, Subject};
 use relay_common::leg::{Addresses6, Admission, Leg, LegKey};
@@ -61,15 +63,23 @@ pub struct Stage(pub *mut Scene);
 impl Stage {
     #[inline(always)]
     fn slot(index: u32) -> Option<usize> {
-        if index as usize >= LEGS { None } else { Some(index as usize & (LEGS - 1)) }
+        // The compiler would know from the comparison that the mask changes nothing, and leave it out; the verifier does not
+        // follow every comparison.
+        if index as usize >= LEGS { None } else { Some(black_box(index) as usize & (LEGS - 1)) }
     }
 }
 
 // SAFETY: every pointer is to a field of the scene, which outlives the stage and is aligned to what its fields need.
 unsafe impl Plane for Stage {
     #[inline(always)]
-    fn bucket(&self, _: LegKey) -> Option<u32> {
+    fn guess(&self, _: LegKey) -> u32 {
         // SAFETY: as above, here and in all that follows.
+        unsafe { (*self.0).first }
+    }
+
+    #[inline(always)]
+    fn bucket(&self, _: LegKey) -> Option<u32> {
+        // SAFETY: as in `guess`.
         Some(unsafe { (*self.0).first })
     }
 
