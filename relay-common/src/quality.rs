@@ -42,7 +42,8 @@ pub struct Quality {
     /// Length of one tick of the RTP clock in [`TICK_UNIT`] parts of a nanosecond; 0 while it is not known, and then
     /// there is no jitter. Written by the user half.
     pub tick: u32,
-    /// Bit n says that the packet n before the highest has come.
+    /// Bit n says that the packet n before the highest has come; 0 while the record is being given to a new start, and then
+    /// its members do not belong together.
     pub window: u64,
     /// Packets that were expected before the last start.
     pub expected_before: u32,
@@ -77,10 +78,19 @@ impl Quality {
     #[inline(always)]
     pub fn count(&mut self, ssrc: Be32, sequence: u16, timestamp: u32, now: impl FnOnce() -> u64) {
         let known = self.packets != 0;
-        self.packets += 1;
-        if !known || self.ssrc != ssrc {
-            return self.start(known, ssrc, sequence, timestamp, now());
+        if known && self.ssrc == ssrc {
+            self.go_on(sequence, timestamp, now);
+        } else {
+            self.start(known, ssrc, sequence, timestamp, now());
         }
+        // Last, because the first packet makes the record mean something to who reads it meanwhile.
+        // SAFETY: a member of this record.
+        unsafe { (&raw mut self.packets).write_volatile(self.packets + 1) };
+    }
+
+    /// One more packet of the same source.
+    #[inline(always)]
+    fn go_on(&mut self, sequence: u16, timestamp: u32, now: impl FnOnce() -> u64) {
         let ahead = sequence.wrapping_sub(self.highest);
         if ahead == 0 {
             self.duplicates += 1;
@@ -104,12 +114,14 @@ impl Quality {
                 }
             }
         } else {
-            self.start(true, ssrc, sequence, timestamp, now());
+            self.start(true, self.ssrc, sequence, timestamp, now());
         }
     }
 
     #[inline(always)]
     fn start(&mut self, known: bool, ssrc: Be32, sequence: u16, timestamp: u32, now: u64) {
+        // SAFETY: a member of this record, here and below.
+        unsafe { (&raw mut self.window).write_volatile(0) };
         if known {
             let highest = (self.cycles as u32) << 16 | self.highest as u32;
             self.expected_before =
@@ -120,9 +132,10 @@ impl Quality {
         self.first = sequence;
         self.highest = sequence;
         self.cycles = 0;
-        self.window = 1;
         self.timestamp = timestamp;
         self.arrival = now;
+        // SAFETY: as above.
+        unsafe { (&raw mut self.window).write_volatile(1) };
     }
 
     /// Interarrival jitter: J += (|D| - J) / 16 (RFC 3550 section 6.4.1).
@@ -164,6 +177,16 @@ mod tests {
     #[test]
     fn a_record_is_a_cache_line() {
         assert_eq!((size_of::<Quality>(), align_of::<Quality>()), (64, 8));
+    }
+
+    #[test]
+    fn a_record_means_nothing_before_its_first_packet_is_in_it() {
+        let mut quality = Quality::default();
+        let interrupted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            quality.count(SSRC, 100, 0, || panic!("the clock"));
+        }));
+        assert!(interrupted.is_err());
+        assert_eq!(quality.packets, 0, "{quality:?}");
     }
 
     #[test]

@@ -54,7 +54,9 @@ impl Meter {
     pub(crate) fn sample(&mut self, records: impl Iterator<Item = Record>) {
         let mut changed = Vec::new();
         let mut packets = 0;
-        for (cpu, record) in records.enumerate().filter(|(_, record)| record.packets != 0) {
+        // One that is given to a new start at this moment is looked at the next time.
+        let whole = |record: &Record| record.packets != 0 && record.window != 0;
+        for (cpu, record) in records.enumerate().filter(|(_, record)| whole(record)) {
             let before = self.cpus.iter().find(|seen| seen.cpu == cpu).map_or(0, |seen| seen.record.packets);
             if record.packets != before {
                 packets += record.packets.wrapping_sub(before);

@@ -163,8 +163,13 @@ fn a_source_that_starts_anew_on_its_cpu_is_no_loss() {
 
 #[test]
 fn jitter_is_told_in_both_units() {
-    let record =
-        Record { packets: 2, jitter: 16 * 1_000_000, tick: Record::tick_of(90_000), ..Record::default() };
+    let record = Record {
+        window: 1,
+        packets: 2,
+        jitter: 16 * 1_000_000,
+        tick: Record::tick_of(90_000),
+        ..Record::default()
+    };
     let mut meter = Meter::default();
     meter.sample([record].into_iter());
     let quality = meter.report().unwrap();
@@ -308,4 +313,21 @@ proptest! {
             prop_assert!(quality.is_none_or(|quality| quality.lost <= quality.expected));
         }
     }
+}
+
+#[test]
+fn a_record_that_is_being_started_anew_is_looked_at_the_next_time() {
+    let mut record = Record::default();
+    let count = |record: &mut Record, ssrc, sequence| record.count(Be32::new(ssrc), sequence, 0, || 0);
+    let mut meter = Meter::default();
+    (100..110).for_each(|sequence| count(&mut record, 7, sequence));
+    meter.sample([record].into_iter());
+    count(&mut record, 8, 500);
+    // As it is between two stores: already counted as a new start, of a source that is not there yet.
+    let half = Record { ssrc: Be32::new(7), first: 100, window: 0, ..record };
+    meter.sample([half].into_iter());
+    assert_eq!(meter.report().unwrap().ssrc, Some(7));
+    meter.sample([record].into_iter());
+    let report = meter.report().unwrap();
+    assert_eq!((report.ssrc, report.packets, report.expected, report.ssrc_changes), (Some(8), 11, 11, 1));
 }

@@ -42,6 +42,9 @@ fn rtcp_of(leg: &LegSpec) -> LegSpec {
         .rtcp(RtcpMode::Terminate)
 }
 
+/// Reports that may say nothing of what was sent before the one that does.
+const REPORTS: u32 = 3;
+
 impl Session {
     fn start() -> Self {
         Self::with_mode(ModeChoice::Native)
@@ -88,6 +91,14 @@ impl Session {
             assert!(Instant::now() < deadline, "{counters:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// A report that says nothing of what was sent may have been on its way already; not one after the other.
+    fn assert_patience(&self, tries: &mut std::ops::Range<u32>, report: &[u8]) {
+        let relay = &self.bench.relay;
+        let counted =
+            || (relay.rtcp_counters(), relay.statistics(self.legs[0]), relay.statistics(self.legs[2]));
+        assert!(tries.next().is_some(), "{:?} {:#?}", blocks(report), counted());
     }
 
     fn to_camera_rtcp(&self) -> SocketAddr {
@@ -178,8 +189,10 @@ fn both_are_told(session: &Session) {
     session.camera_rtcp.send_to(writer.finish(), session.to_camera_rtcp()).unwrap();
 
     // The camera: what was lost on its way to us, and when its report came.
+    let mut tries = 0..REPORTS;
     let (told, last) = loop {
         let (bytes, from) = report(&session.camera_rtcp);
+        session.assert_patience(&mut tries, &bytes);
         assert_eq!(from, session.to_camera_rtcp());
         if let [block] = blocks(&bytes)[..]
             && block.last_sender_report != 0
@@ -195,8 +208,10 @@ fn both_are_told(session: &Session) {
     assert!(delay + Duration::from_secs(5) > last, "{delay:?} of {last:?}");
 
     // The viewer: the camera's report, in the stream's own name, as of now.
+    let mut tries = 0..REPORTS;
     let (told, elapsed) = loop {
         let (bytes, from) = report(&session.viewer_rtcp);
+        session.assert_patience(&mut tries, &bytes);
         assert_eq!(from, above(to_relay_from_viewer()));
         if let Some(report) = sender_report(&bytes) {
             let compound = Compound::parse(&bytes).unwrap();
