@@ -106,6 +106,7 @@ pub(crate) struct Programs {
     turn: PerCpuArray<MapData, Turn>,
     expected: Array<MapData, Headers>,
     arrivals: RefCell<PerCpuArray<MapData, Arrivals>>,
+    followed: Array<MapData, Arrivals>,
     delays: Array<MapData, u32>,
     devices: DevMap<MapData>,
     measured: ProgramArray<MapData>,
@@ -126,6 +127,7 @@ impl Programs {
             turn: take(&mut ebpf, "TURN")?,
             expected: take(&mut ebpf, "EXPECTED")?,
             arrivals: RefCell::new(take(&mut ebpf, "ARRIVALS")?),
+            followed: take(&mut ebpf, "FOLLOWED")?,
             delays: take(&mut ebpf, "DELAYS")?,
             devices: take(&mut ebpf, "DEVICES")?,
             measured: take(&mut ebpf, "MEASURED")?,
@@ -203,7 +205,8 @@ impl Programs {
     /// Packets that arrived since the start, all processors together.
     pub(crate) fn arrivals(&self) -> Result<Arrivals> {
         let each = self.arrivals.borrow().get(&0, 0)?;
-        Ok(each.iter().fold(Arrivals::default(), |sum, cpu| Arrivals {
+        let followed = self.followed.get(&0, 0)?;
+        Ok(each.iter().chain([&followed]).fold(Arrivals::default(), |sum, cpu| Arrivals {
             right: sum.right + cpu.right,
             wrong: sum.wrong + cpu.wrong,
             samples: sum.samples + cpu.samples,

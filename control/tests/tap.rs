@@ -53,6 +53,12 @@ fn tshark(file: &Path, port: u16, fields: &[&str]) -> Vec<Vec<String>> {
     text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
+/// How many packets a file holds that may be in the middle of one.
+fn packets(file: &Path) -> usize {
+    let output = Command::new("tshark").arg("-r").arg(file).output().expect("tshark: apt-get install tshark");
+    String::from_utf8_lossy(&output.stdout).lines().count()
+}
+
 /// The name of the viewer's RTP leg.
 fn viewer_leg(call: &Call) -> String {
     let status = call.gateway.status();
@@ -134,6 +140,11 @@ fn ctrl_c_leaves_a_whole_file() {
     for sequence in 0..20 {
         call.viewer_rtp.send_to(&rtp(sequence), media_address(&answer)).unwrap();
         receive(&call.camera_rtp);
+    }
+    // What it has not read yet when it is interrupted would be missing.
+    let start = Instant::now();
+    while packets(&file) < 20 {
+        assert!(start.elapsed() < PATIENCE, "{} packets were written", packets(&file));
     }
     let id = tap.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());

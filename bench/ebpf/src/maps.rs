@@ -21,6 +21,11 @@ pub(crate) static EXPECTED: Array<Headers> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static ARRIVALS: PerCpuArray<Arrivals> = PerCpuArray::with_max_entries(1, 0);
 
+/// What the numbers and the times of packets tell. One record for all processors: those of one queue are handed to one
+/// processor at a time, but not for ever.
+#[map]
+pub(crate) static FOLLOWED: Array<Arrivals> = Array::with_max_entries(1, 0);
+
 /// One-way delays in nanoseconds, `SAMPLES_PER_CPU` for each processor.
 #[map]
 pub(crate) static DELAYS: Array<u32> = Array::with_max_entries(CPUS * SAMPLES_PER_CPU, 0);

@@ -99,7 +99,7 @@ pub struct Arrivals {
     pub samples: u64,
     /// When the first right packet arrived, CLOCK_MONOTONIC in nanoseconds; 0 before. Only some sinks note it.
     pub first: u64,
-    /// When the last one did. Only the sink that follows numbers notes this and what is below.
+    /// When the last one did. This and what is below are only in the one record of the sink that follows numbers.
     pub last: u64,
     /// Longest time between two right packets, in nanoseconds.
     pub longest_silence: u64,

@@ -66,10 +66,13 @@ pub(crate) fn note_first(ctx: &XdpContext) -> u32 {
 /// Counts, and follows the numbers and the times of what one processor sent.
 #[inline(always)]
 pub(crate) fn follow(ctx: &XdpContext) -> u32 {
-    let (frame, arrivals) = match arrival::<Ipv4>(ctx) {
-        Ok(arrived) => arrived,
+    let frame = match arrival::<Ipv4>(ctx) {
+        Ok((frame, _)) => frame,
         Err(action) => return action,
     };
+    let Some(arrivals) = maps::FOLLOWED.get_ptr_mut(0) else { return XDP_ABORTED };
+    // SAFETY: the device has one queue, which one processor at a time works off.
+    let arrivals = unsafe { &mut *arrivals };
     // SAFETY: only reads the clock.
     let now = unsafe { bpf_ktime_get_ns() };
     if arrivals.first == 0 {
