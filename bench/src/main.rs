@@ -8,6 +8,10 @@ mod cost;
 mod effect;
 mod fan_out;
 mod figure;
+#[expect(unreachable_pub, reason = "the kernel half's own file")]
+#[cfg(test)]
+#[path = "../ebpf/src/follow.rs"]
+mod follow;
 mod forwarding;
 mod gateway;
 mod generator;
@@ -21,7 +25,6 @@ mod part;
 mod plain_relay;
 mod programs;
 mod punts;
-#[expect(unreachable_pub, reason = "the kernel half's own file")]
 #[path = "../ebpf/src/records.rs"]
 mod records;
 mod replay;

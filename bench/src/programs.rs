@@ -215,6 +215,7 @@ impl Programs {
             longest_silence: sum.longest_silence.max(cpu.longest_silence),
             missing: sum.missing + cpu.missing,
             expected: sum.expected.max(cpu.expected),
+            window: 0,
         }))
     }
 

@@ -4,6 +4,7 @@
 #![no_std]
 #![no_main]
 
+mod follow;
 mod frame;
 mod generate;
 mod maps;

@@ -103,10 +103,12 @@ pub struct Arrivals {
     pub last: u64,
     /// Longest time between two right packets, in nanoseconds.
     pub longest_silence: u64,
-    /// Numbers that were left out.
+    /// Numbers that were left out, and twice as many as came again.
     pub missing: u64,
     /// The number that has to come next.
     pub expected: u64,
+    /// Bit n says that the number n + 1 before that one has come.
+    pub window: u64,
 }
 
 /// A frame that is replayed.

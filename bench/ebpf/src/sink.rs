@@ -81,9 +81,7 @@ pub(crate) fn follow(ctx: &XdpContext) -> u32 {
         arrivals.longest_silence = now - arrivals.last;
     }
     arrivals.last = now;
-    // A number that is too small, or comes twice, is as far from what is expected as can be.
-    arrivals.missing += u64::from(frame.stamp().wrapping_sub(arrivals.expected as u32));
-    arrivals.expected = u64::from(frame.stamp().wrapping_add(1));
+    arrivals.follow(u64::from(frame.stamp()));
     XDP_DROP
 }
 
