@@ -8,7 +8,6 @@ mod cost;
 mod effect;
 mod fan_out;
 mod figure;
-#[expect(unreachable_pub, reason = "the kernel half's own file")]
 #[cfg(test)]
 #[path = "../ebpf/src/follow.rs"]
 mod follow;
@@ -25,6 +24,7 @@ mod part;
 mod plain_relay;
 mod programs;
 mod punts;
+#[expect(unreachable_pub, reason = "the kernel half's own file")]
 #[path = "../ebpf/src/records.rs"]
 mod records;
 mod replay;

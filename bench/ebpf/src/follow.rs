@@ -6,7 +6,7 @@ impl Arrivals {
     /// The packet with this number has come. One that is late, because the processor that works off a queue has changed, fills
     /// its gap; one that comes again costs more than it could hide.
     #[inline(always)]
-    pub fn follow(&mut self, number: u64) {
+    pub(crate) fn follow(&mut self, number: u64) {
         const WINDOW: u64 = u64::BITS as u64;
         if number >= self.expected {
             let skipped = number - self.expected;
