@@ -32,6 +32,12 @@ impl Change {
         Self(self.0 + (sum & 0xffff_ffff) + (sum >> 32))
     }
 
+    /// Both changes.
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// The checksum field after this change: HC' = ~(~HC + ~m + m') (RFC 1624 equation 3).
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {

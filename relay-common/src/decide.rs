@@ -5,6 +5,7 @@
 
 use crate::address::Ipv6;
 use crate::byte_order::Be32;
+use crate::checksum::Change;
 use crate::frame::Datagram;
 use crate::leg::{self, Addresses6, Admission, Destination, Leg, LegKey, Route, Source, route};
 use crate::limits::LEGS_PER_BUCKET;
@@ -376,18 +377,20 @@ pub fn measure<P: Plane>(plane: &P, index: u32, packet: &Packet<'_>, payload: us
     unsafe { (*record).count(ssrc, sequence.get(), timestamp.get(), || plane.now()) };
 }
 
-/// Retags a datagram: its RTP header, which starts at `payload`, and its DSCP. RTCP keeps its fields here.
+/// Retags a datagram: its RTP header, which starts at `payload`, and its DSCP. RTCP keeps its fields here. Returns what that
+/// changes in the sum of the UDP checksum, which is for the caller to update.
 #[inline(always)]
+#[must_use = "the checksum is wrong without it"]
 pub fn retag<'a, P: Plane, D: Datagram<'a>>(
     plane: &P,
     index: u32,
     datagram: &mut D,
     packet: &Packet<'_>,
     payload: usize,
-) {
-    let Some(record) = plane.retag(index) else { return };
+) -> Change {
+    let Some(record) = plane.retag(index) else { return Change::none() };
     // SAFETY: [`Plane`] promises a valid record.
-    unsafe { retag_as(plane, record, datagram, packet, payload) };
+    unsafe { retag_as(plane, record, datagram, packet, payload) }
 }
 
 /// As [`retag()`], by a record of whatever map.
@@ -395,13 +398,14 @@ pub fn retag<'a, P: Plane, D: Datagram<'a>>(
 /// # Safety
 /// `record` must point into a record that the plane's maps gave, as [`Plane`] says.
 #[inline(always)]
+#[must_use = "the checksum is wrong without it"]
 pub unsafe fn retag_as<'a, P: Plane, D: Datagram<'a>>(
     plane: &P,
     record: *mut Retag,
     datagram: &mut D,
     packet: &Packet<'_>,
     payload: usize,
-) {
+) -> Change {
     // SAFETY: the caller promises a valid record; field by field, because not every packet needs all.
     let (flags, word, ssrc) = unsafe {
         (
@@ -414,7 +418,7 @@ pub unsafe fn retag_as<'a, P: Plane, D: Datagram<'a>>(
         // SAFETY: as above.
         datagram.set_dscp(unsafe { (&raw const (*record).dscp).read_volatile() });
     }
-    let Some(mut header) = RtpHeader::at(packet, payload) else { return };
+    let Some(mut header) = RtpHeader::at(packet, payload) else { return Change::none() };
     let mut offsets = Offsets::from_word(word);
     if flags & retag::OFFSETS != 0 && offsets == Offsets::NONE {
         offsets = align(plane, record, header.sequence().get(), header.timestamp().get());
@@ -434,7 +438,7 @@ pub unsafe fn retag_as<'a, P: Plane, D: Datagram<'a>>(
         offsets: (flags & retag::OFFSETS != 0).then_some(offsets),
         ssrc: (flags & retag::SSRC != 0).then_some(ssrc),
     };
-    datagram.payload_changed(header.rewrite(new));
+    header.rewrite(new)
 }
 
 /// Lets the first packet of a source decide how it continues what the receiver saw last.

@@ -5,6 +5,7 @@ use etherparse::{LinkExtHeader, NetHeaders, PacketBuilder, PacketHeaders, Transp
 use proptest::prelude::*;
 use relay_common::address::Ipv6;
 use relay_common::byte_order::{Be16, Be32};
+use relay_common::checksum::Change;
 use relay_common::frame::ethernet::{ETHERNET, Payload, TAG};
 use relay_common::frame::{Datagram, Essence, Ethernet, Ipv4Udp, Ipv6Udp, rebuild};
 use relay_common::leg::{Addresses6, LegKey, Source};
@@ -148,12 +149,12 @@ fn rewritten(from: &Sent, to: &Sent) -> Vec<u8> {
         match to.ends {
             Ends::V4(origin, destination) => {
                 let mut datagram = Ipv4Udp::parse(&packet, offset).unwrap();
-                datagram.readdress(v4(origin), v4(destination), ports(to.ports));
+                datagram.readdress(v4(origin), v4(destination), ports(to.ports), Change::none());
             }
             Ends::V6(origin, destination) => {
                 let mut datagram = Ipv6Udp::parse(&packet, offset).unwrap();
                 let (origin, destination) = (Ipv6::from_octets(origin), Ipv6::from_octets(destination));
-                datagram.readdress(&origin, &destination, ports(to.ports));
+                datagram.readdress(&origin, &destination, ports(to.ports), Change::none());
             }
         }
         return bytes;

@@ -3,6 +3,7 @@
 //! the compiler keeps nearly all of this in registers.
 
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
+use relay_common::checksum::Change;
 use relay_common::decide::{self, Found, Plane};
 use relay_common::frame::ethernet::{ETHERNET, IPV4, IPV6};
 use relay_common::frame::{Ethernet, Ipv4Udp, Ipv6Udp};
@@ -67,10 +68,12 @@ fn rewrite<'a, D: Readdressed<'a>, const RETAGGED: bool>(
     }
     // Chooses the device; the frame itself is taken from the program when it has ended.
     let action = maps::DEVICES.redirect(hop.device, u64::from(XDP_DROP)).ok()?;
-    if RETAGGED {
-        decide::retag(&Maps, found.index, &mut datagram, packet, ETHERNET + D::HEADERS);
-    }
-    datagram.readdress(found).ok()?;
+    let change = if RETAGGED {
+        decide::retag(&Maps, found.index, &mut datagram, packet, ETHERNET + D::HEADERS)
+    } else {
+        Change::none()
+    };
+    datagram.readdress(found, change).ok()?;
     ethernet.set_macs(&hop.macs);
     // SAFETY: as above; this CPU's own record, and the program is not preempted by itself on one CPU.
     unsafe {

@@ -3,6 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::{bindings::xdp_action::XDP_DROP, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
+use relay_common::checksum::Change;
 use relay_common::decide::{self, Found, Plane, Stray, Subject};
 use relay_common::event;
 use relay_common::frame::ethernet::{ETHERNET, Payload};
@@ -167,14 +168,17 @@ fn relay<'a, D: Readdressed<'a>>(
     }
     // Chooses the device; the frame itself is taken from the program when it has ended.
     let action = maps::DEVICES.redirect(hop.device, u64::from(XDP_DROP)).map_err(|_| Drop::NoDevice)?;
-    if route.has(route::RETAGGED) {
-        decide::retag(&Maps, found.index, &mut datagram, packet, offset + D::HEADERS);
-    }
+    let change = if route.has(route::RETAGGED) {
+        decide::retag(&Maps, found.index, &mut datagram, packet, offset + D::HEADERS)
+    } else {
+        Change::none()
+    };
     let plain_link = offset == ETHERNET && hop.tags[0].wire() == 0;
     if plain_link && to_v6 == D::V6 {
-        datagram.readdress(found)?;
+        datagram.readdress(found, change)?;
         ethernet.set_macs(&hop.macs);
     } else {
+        datagram.payload_changed(change);
         rebuild::rebuild::<D>(ctx, found.index, offset, route.index())?;
     }
     count(traffic, length);
@@ -279,8 +283,8 @@ fn unresolved<'a, D: Datagram<'a>>(
 
 /// A datagram that takes new addresses of its own version of IP.
 pub(crate) trait Readdressed<'a>: Datagram<'a> {
-    /// Gives it the addresses of its leg's destination.
-    fn readdress(&mut self, found: &Found) -> Result<(), Drop>;
+    /// Gives it the addresses of its leg's destination; `payload` was changed before.
+    fn readdress(&mut self, found: &Found, payload: Change) -> Result<(), Drop>;
 
     /// See `too_big`.
     fn answer_too_big(ctx: &XdpContext, index: u32, offset: usize, mtu: u32) -> Option<u32>;
@@ -288,9 +292,9 @@ pub(crate) trait Readdressed<'a>: Datagram<'a> {
 
 impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
     #[inline(always)]
-    fn readdress(&mut self, found: &Found) -> Result<(), Drop> {
+    fn readdress(&mut self, found: &Found, payload: Change) -> Result<(), Drop> {
         let destination = found.destination();
-        Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports);
+        Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports, payload);
         Ok(())
     }
 
@@ -302,12 +306,13 @@ impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
 
 impl<'a> Readdressed<'a> for Ipv6Udp<'a> {
     #[inline(always)]
-    fn readdress(&mut self, found: &Found) -> Result<(), Drop> {
+    fn readdress(&mut self, found: &Found, payload: Change) -> Result<(), Drop> {
         let addresses = Maps.addresses6(found.index).ok_or(Drop::RemoteUnknown)?;
         // SAFETY: a pointer that the map gave stays valid while the program runs; a packet that sees half of a new
         // address goes astray, once.
         let addresses = unsafe { &*addresses };
-        Ipv6Udp::readdress(self, &addresses.origin, &addresses.destination, found.destination().ports);
+        let (origin, destination) = (&addresses.origin, &addresses.destination);
+        Ipv6Udp::readdress(self, origin, destination, found.destination().ports, payload);
         Ok(())
     }
 

@@ -47,14 +47,15 @@ impl Ipv4Udp<'_> {
         self.headers.be32::<SOURCE>()
     }
 
-    /// Gives the packet new addresses and ports, takes one hop from its time to live, and updates both checksums.
+    /// Gives the packet new addresses and ports, takes one hop from its time to live, and updates both checksums, that of UDP
+    /// also for what was changed in its `payload`.
     #[inline(always)]
-    pub fn readdress(&mut self, origin: Be32, destination: Be32, ports: Be32) {
+    pub fn readdress(&mut self, origin: Be32, destination: Be32, ports: Be32, payload: Change) {
         let headers = &mut self.headers;
         let addresses = Change::none()
             .word(headers.be32::<SOURCE>().wire(), origin.wire())
             .word(headers.be32::<DESTINATION>().wire(), destination.wire());
-        let udp = addresses.word(headers.be32::<PORTS>().wire(), ports.wire());
+        let udp = addresses.and(payload).word(headers.be32::<PORTS>().wire(), ports.wire());
 
         // Time to live and protocol are one word of the checksum.
         let hops = headers.be16::<TIME_TO_LIVE>();

@@ -60,12 +60,13 @@ impl Ipv6Udp<'_> {
         Sum::default().address(&self.source_v6()).address(&self.destination_v6())
     }
 
-    /// Gives the packet new addresses and ports, takes one from its hop limit, and updates the UDP checksum.
+    /// Gives the packet new addresses and ports, takes one from its hop limit, and updates the UDP checksum, also for what was
+    /// changed in its `payload`.
     #[inline(always)]
-    pub fn readdress(&mut self, origin: &Ipv6, destination: &Ipv6, ports: Be32) {
+    pub fn readdress(&mut self, origin: &Ipv6, destination: &Ipv6, ports: Be32, payload: Change) {
         let addresses = self.address_sum().replaced_by(Sum::default().address(origin).address(destination));
         let headers = &mut self.headers;
-        let udp = addresses.word(headers.be32::<PORTS>().wire(), ports.wire());
+        let udp = addresses.and(payload).word(headers.be32::<PORTS>().wire(), ports.wire());
         headers
             .set_be16::<UDP_CHECKSUM>(Be16::from_wire(udp.apply_udp(headers.be16::<UDP_CHECKSUM>().wire())));
         headers.set_u8::<HOP_LIMIT>(headers.u8::<HOP_LIMIT>().wrapping_sub(1));

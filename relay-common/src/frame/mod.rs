@@ -71,7 +71,8 @@ pub trait Datagram<'a>: Sized {
     /// Whether the datagram has a UDP checksum.
     fn has_checksum(&self) -> bool;
 
-    /// Updates the UDP checksum after a change of the payload.
+    /// Updates the UDP checksum after a change of the payload. Not needed where the datagram gets new addresses: then both
+    /// changes are folded together.
     fn payload_changed(&mut self, change: Change);
 
     /// Gives the packet another DSCP (RFC 2474), 0 to 63.

@@ -3,6 +3,7 @@
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
+use relay_common::checksum::Change;
 use relay_common::decide;
 use relay_common::fan_out::{Receiver, SEATS, Turn};
 use relay_common::frame::ethernet::{ETHERNET, Payload};
@@ -125,20 +126,23 @@ fn datagram<'a, D: Readdressed<'a>>(
     if to_v6 && !datagram.has_checksum() {
         return Err(Loss::NoChecksum);
     }
-    if route.has(route::RETAGGED) {
+    let change = if route.has(route::RETAGGED) {
         // SAFETY: the record is part of one that a map gave.
         unsafe {
             let retag = &raw mut (*receiver).retag;
-            decide::retag_as(&Maps, retag, &mut datagram, packet, offset + D::HEADERS);
+            decide::retag_as(&Maps, retag, &mut datagram, packet, offset + D::HEADERS)
         }
-    }
+    } else {
+        Change::none()
+    };
     if offset == ETHERNET && hop.tags[0].wire() == 0 && to_v6 == D::V6 {
         // SAFETY: as in `rewrite`; the user half writes addresses of IPv4 as one word, and those of IPv6 while the
         // receiver has no next hop.
-        datagram.readdress(unsafe { &*receiver });
+        datagram.readdress(unsafe { &*receiver }, change);
         ethernet.set_macs(&hop.macs);
         return Ok(());
     }
+    datagram.payload_changed(change);
     build::<D>(ctx, offset, receiver, route.index())
 }
 
@@ -179,21 +183,22 @@ fn count(receiver: u32, length: usize) {
 
 /// A datagram that takes new addresses of its own version of IP.
 trait Readdressed<'a>: Datagram<'a> {
-    /// Gives it the addresses of a receiver.
-    fn readdress(&mut self, receiver: &Receiver);
+    /// Gives it the addresses of a receiver; `payload` was changed before.
+    fn readdress(&mut self, receiver: &Receiver, payload: Change);
 }
 
 impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
     #[inline(always)]
-    fn readdress(&mut self, receiver: &Receiver) {
+    fn readdress(&mut self, receiver: &Receiver, payload: Change) {
         let destination = receiver.destination;
-        Ipv4Udp::readdress(self, receiver.origin, destination.address, destination.ports);
+        Ipv4Udp::readdress(self, receiver.origin, destination.address, destination.ports, payload);
     }
 }
 
 impl<'a> Readdressed<'a> for Ipv6Udp<'a> {
     #[inline(always)]
-    fn readdress(&mut self, receiver: &Receiver) {
-        Ipv6Udp::readdress(self, &receiver.origin6, &receiver.destination6, receiver.destination.ports);
+    fn readdress(&mut self, receiver: &Receiver, payload: Change) {
+        let ports = receiver.destination.ports;
+        Ipv6Udp::readdress(self, &receiver.origin6, &receiver.destination6, ports, payload);
     }
 }

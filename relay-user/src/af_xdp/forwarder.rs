@@ -142,14 +142,17 @@ impl Forwarder {
         if to_v6 && !datagram.has_checksum() {
             give_checksum(view, offset, &mut datagram).ok_or(Drop::LengthMismatch)?;
         }
-        if route.has(route::RETAGGED) {
-            decide::retag(&self.plane, found.index, &mut datagram, view, payload);
-        }
+        let change = if route.has(route::RETAGGED) {
+            decide::retag(&self.plane, found.index, &mut datagram, view, payload)
+        } else {
+            Change::none()
+        };
         if offset == ETHERNET && hop.tags[0].wire() == 0 && to_v6 == D::V6 {
-            datagram.readdress(&self.plane, found)?;
+            datagram.readdress(&self.plane, found, change)?;
             ethernet.set_macs(&hop.macs);
             return Ok((hop, Left::Nothing));
         }
+        datagram.payload_changed(change);
         Ok((hop, Left::Headers { essence: datagram.essence(), length: payload }))
     }
 
@@ -291,24 +294,25 @@ fn give_checksum<'a, D: Datagram<'a>>(view: &View<'a>, offset: usize, datagram: 
 
 /// A datagram that takes new addresses of its own version of IP.
 trait Readdressed<'a>: Datagram<'a> {
-    /// Gives it the addresses of its leg's destination.
-    fn readdress(&mut self, plane: &UserPlane, found: &Found) -> Result<(), Drop>;
+    /// Gives it the addresses of its leg's destination; `payload` was changed before.
+    fn readdress(&mut self, plane: &UserPlane, found: &Found, payload: Change) -> Result<(), Drop>;
 }
 
 impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
-    fn readdress(&mut self, _: &UserPlane, found: &Found) -> Result<(), Drop> {
+    fn readdress(&mut self, _: &UserPlane, found: &Found, payload: Change) -> Result<(), Drop> {
         let destination = found.destination();
-        Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports);
+        Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports, payload);
         Ok(())
     }
 }
 
 impl<'a> Readdressed<'a> for Ipv6Udp<'a> {
-    fn readdress(&mut self, plane: &UserPlane, found: &Found) -> Result<(), Drop> {
+    fn readdress(&mut self, plane: &UserPlane, found: &Found, payload: Change) -> Result<(), Drop> {
         let addresses = plane.addresses6(found.index).ok_or(Drop::RemoteUnknown)?;
         // SAFETY: the plane promises a valid record. A packet that sees half of a new address goes astray, once.
         let addresses = unsafe { addresses.read_volatile() };
-        Ipv6Udp::readdress(self, &addresses.origin, &addresses.destination, found.destination().ports);
+        let (origin, destination) = (&addresses.origin, &addresses.destination);
+        Ipv6Udp::readdress(self, origin, destination, found.destination().ports, payload);
         Ok(())
     }
 }

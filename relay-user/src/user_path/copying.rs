@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use relay_common::decide::{self, Plane};
+use relay_common::frame::Datagram;
 use relay_common::leg::route;
 use relay_common::next_hop::RESOLVED;
 use relay_common::packet::Packet;
@@ -59,7 +60,9 @@ impl Copier for Legs {
         let mut datagram =
             SocketDatagram::<false>::new(exit.from, exit.to, traffic_class, None, payload.len());
         // SAFETY: a record of a group, valid as long as the reader lives that gave it.
-        unsafe { decide::retag_as(&self.plane, record, &mut datagram, &Packet::new(payload), 0) };
+        let change =
+            unsafe { decide::retag_as(&self.plane, record, &mut datagram, &Packet::new(payload), 0) };
+        datagram.payload_changed(change);
         datagram.traffic_class()
     }
 

@@ -111,7 +111,8 @@ impl Legs {
             return Err(reason);
         }
         if route.has(route::RETAGGED) {
-            decide::retag(plane, found.index, datagram, packet, 0);
+            let change = decide::retag(plane, found.index, datagram, packet, 0);
+            datagram.payload_changed(change);
         }
         let (from, to) = self.ends(found, route).ok_or(Drop::RemoteUnknown)?;
         let traffic_class = datagram.traffic_class();

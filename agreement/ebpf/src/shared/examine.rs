@@ -4,6 +4,7 @@
 //! Answers: 0 the media header, 1 why the frame passes, 2 the leg, 3 why it is dropped, 4 its lengths, 5 the key that it looks
 //! for, 6 what is done with it, 7 what is carried over into new headers.
 
+use relay_common::checksum::Change;
 use relay_common::decide::{self, Found, Plane as _, Stray};
 use relay_common::frame::ethernet::{ETHERNET, Payload};
 use relay_common::frame::{Datagram, Essence, Ethernet, Ipv4Udp, Ipv6Udp, rebuild};
@@ -176,15 +177,18 @@ impl Exam {
         if to_v6 && !datagram.has_checksum() {
             return Err(End::Pass(Pass::NoChecksum));
         }
-        if route.has(route::RETAGGED) {
-            decide::retag(&self.stage, found.index, &mut datagram, packet, payload);
-        }
+        let change = if route.has(route::RETAGGED) {
+            decide::retag(&self.stage, found.index, &mut datagram, packet, payload)
+        } else {
+            Change::none()
+        };
         if offset == ETHERNET && hop.tags[0].wire() == 0 && to_v6 == D::V6 {
-            datagram.readdress(&self.stage, found).ok_or(End::Drop(Drop::RemoteUnknown))?;
+            datagram.readdress(&self.stage, found, change).ok_or(End::Drop(Drop::RemoteUnknown))?;
             ethernet.set_macs(&hop.macs);
             self.answer::<6>(READDRESSED);
             return Ok(None);
         }
+        datagram.payload_changed(change);
         let essence = datagram.essence();
         self.answer::<7>(essence.addresses.0);
         let change = payload as i32 - rebuild::length(&hop.tags, to_v6) as i32;
@@ -194,24 +198,25 @@ impl Exam {
 
 /// A datagram that takes new addresses of its own version of IP.
 trait Readdressed<'a>: Datagram<'a> {
-    fn readdress(&mut self, stage: &Stage, found: &Found) -> Option<()>;
+    fn readdress(&mut self, stage: &Stage, found: &Found, payload: Change) -> Option<()>;
 }
 
 impl<'a> Readdressed<'a> for Ipv4Udp<'a> {
     #[inline(always)]
-    fn readdress(&mut self, _: &Stage, found: &Found) -> Option<()> {
+    fn readdress(&mut self, _: &Stage, found: &Found, payload: Change) -> Option<()> {
         let destination = found.destination();
-        Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports);
+        Ipv4Udp::readdress(self, found.origin(), destination.address, destination.ports, payload);
         Some(())
     }
 }
 
 impl<'a> Readdressed<'a> for Ipv6Udp<'a> {
     #[inline(always)]
-    fn readdress(&mut self, stage: &Stage, found: &Found) -> Option<()> {
+    fn readdress(&mut self, stage: &Stage, found: &Found, payload: Change) -> Option<()> {
         // SAFETY: the stage's pointers are valid.
         let addresses = unsafe { &*stage.addresses6(found.index)? };
-        Ipv6Udp::readdress(self, &addresses.origin, &addresses.destination, found.destination().ports);
+        let (origin, destination) = (&addresses.origin, &addresses.destination);
+        Ipv6Udp::readdress(self, origin, destination, found.destination().ports, payload);
         Some(())
     }
 }
