@@ -3,7 +3,7 @@
 use crate::address::Ipv6;
 use crate::device::{DeviceKey, DeviceOffsets, SlotKey};
 use crate::event::Event;
-use crate::fan_out::{Block, Bulk, FanDevice, Group, Losses, Receiver, Turn};
+use crate::fan_out::{Block, Bulk, FanDevice, Group, Losses, Receiver, Turn, Witnessed};
 use crate::ledger::{Ledger, NeighbourRecord};
 use crate::leg::{Addresses6, Admission, Leg, LegDrops, LegHint, Traffic};
 use crate::next_hop::NextHop;
@@ -67,3 +67,5 @@ unsafe impl aya::Pod for FanDevice {}
 unsafe impl aya::Pod for Turn {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Bulk {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Witnessed {}

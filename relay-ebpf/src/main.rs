@@ -83,6 +83,12 @@ pub fn fan_out_further(ctx: XdpContext) -> u32 {
     fan_out::further::further(&ctx)
 }
 
+/// Tells which copies the kernel makes, while it is tried.
+#[xdp(frags)]
+pub fn fan_out_witness(ctx: XdpContext) -> u32 {
+    fan_out::witness::witness(&ctx)
+}
+
 /// Counts frames that were sent on and that the ring of their device did not take.
 #[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
 pub fn refused_by_ring(ctx: RawTracePointContext) -> i32 {

@@ -20,6 +20,17 @@ impl Metadata {
     /// Bytes of the metadata; the kernel takes multiples of four up to 32 everywhere.
     pub const LENGTH: usize = size_of::<Self>();
 
+    /// As the bytes in front of a frame.
+    pub fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        let number = self.number.to_ne_bytes();
+        let words = [self.block, self.generation, self.seats, self.reserved].map(u32::to_ne_bytes);
+        for (place, byte) in bytes.iter_mut().zip(number.into_iter().chain(words.into_iter().flatten())) {
+            *place = byte;
+        }
+        bytes
+    }
+
     /// A packet of the leg `source` that waits for its first broadcast.
     #[inline(always)]
     pub const fn first(source: u32, generation: u32) -> Self {
@@ -30,5 +41,19 @@ impl Metadata {
     #[inline(always)]
     pub const fn further(block: u32, generation: u32) -> Self {
         Self { number: 0, block, generation, seats: 0, reserved: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_those_of_the_record() {
+        let metadata =
+            Metadata { number: 0x0102_0304_0506_0708, block: 9, generation: 10, seats: 11, reserved: 12 };
+        // SAFETY: a structure of integers without padding.
+        let expected: [u8; Metadata::LENGTH] = unsafe { core::mem::transmute(metadata) };
+        assert_eq!(metadata.to_bytes(), expected);
     }
 }

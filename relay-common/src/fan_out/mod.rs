@@ -150,6 +150,18 @@ pub struct Bulk {
     pub reserved: u32,
 }
 
+/// A copy that came out of a device while the kernel is tried, as the program `fan_out_witness` tells of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Witnessed {
+    /// Number of the broadcast on its CPU.
+    pub number: u64,
+    /// The block that was served.
+    pub block: u32,
+    /// Its ports, as the first word of the UDP header.
+    pub ports: Be32,
+}
+
 impl Default for Block {
     fn default() -> Self {
         Self {

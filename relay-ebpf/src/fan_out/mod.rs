@@ -7,3 +7,4 @@ pub(crate) mod enqueue;
 pub(crate) mod further;
 pub(crate) mod losses;
 mod metadata;
+pub(crate) mod witness;

@@ -16,6 +16,12 @@ pub enum FanOutError {
     /// The kernel refused a program.
     #[error("the kernel refused the programs of fan-out (they take Linux 5.15 or newer)")]
     Programs(#[source] std::sync::Arc<LoadError>),
+    /// The kernel does not make copies as the programs need them.
+    #[error(
+        "this kernel does not make copies as fan-out needs them: {0}; have sockets forward (mode `user`), and please report the \
+         kernel's version"
+    )]
+    Untrusted(String),
     /// The kernel refused something else.
     #[error("{what} failed: {source}")]
     Kernel {

@@ -7,6 +7,7 @@ mod error;
 mod pair;
 mod reader;
 mod records;
+mod trial;
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -27,7 +28,7 @@ use crate::statistics::Path;
 use blocks::Blocks;
 
 pub use error::FanOutError;
-use pair::Pair;
+use pair::{Pair, Purpose};
 pub(crate) use reader::Reader;
 pub(crate) use records::Records;
 
@@ -210,7 +211,8 @@ impl FanOutSetup {
         let programs = self.programs.as_ref().map_err(|error| FanOutError::Programs(Arc::clone(error)))?;
         let cpus = devices::online_cpus()?;
         let interface = devices.keys().min().copied().ok_or(FanOutError::NoDevice)?;
-        let pair = Pair::make(interface, cpus.len(), programs)?;
+        trial::run(interface, &cpus)?;
+        let pair = Pair::make(Purpose::Further, interface, cpus.len(), programs.further.as_fd())?;
         devices::make_queues(self.queues.as_fd(), &cpus, programs)?;
         for (interface, slot) in devices {
             devices::make_fans(self.fans.as_fd(), *slot, *interface, pair.near, programs)?;

@@ -1,15 +1,15 @@
-//! The pair of devices that leads from one block of a group to the next: what enters at its near end comes out at its far end,
-//! where a program queues it again.
+//! Pairs of devices of our own. One leads from one block of a group to the next: what enters at its near end comes out at its
+//! far end, where a program queues it again.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rtnetlink::packet_route::RouteNetlinkMessage as Order;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::FanOutError;
-use crate::kernel::{FanOutPrograms, bpf};
+use crate::kernel::bpf;
 use crate::netlink::Queries;
 
 /// Largest packets that fit between the two: as many bytes as a veth with a program takes in one buffer.
@@ -17,7 +17,19 @@ pub(super) const MTU: u32 = 3_498;
 /// Queues of the pair at most: packets of one CPU have one to themselves.
 const MOST_QUEUES: usize = 64;
 
-/// The pair; dropped, it is removed.
+/// What a pair is for; with the number of one of the relay's interfaces, which no other relay uses at the same time, that is
+/// its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Leads from one block to the next.
+    Further,
+    /// Receives copies while the kernel is tried.
+    Trial,
+    /// Leads from one block to the next while the kernel is tried.
+    TrialFurther,
+}
+
+/// A pair; dropped, it is removed.
 pub(super) struct Pair {
     /// Index of the near end.
     pub(super) near: u32,
@@ -26,21 +38,39 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Makes the pair in the network namespace of the calling thread. It is named after one of the relay's interfaces, which
-    /// no other relay uses at the same time: one of that name was left by a process that was killed, and goes.
+    /// Makes a pair in the network namespace of the calling thread, with a program at its far end. One of its name was left by a
+    /// process that was killed, and goes.
     ///
     /// # Errors
     /// The kernel refused.
-    pub(super) fn make(interface: u32, cpus: usize, programs: &FanOutPrograms) -> Result<Self, FanOutError> {
-        Self::try_make(interface, cpus, programs).map_err(|source| FanOutError::Kernel {
-            what: "making the pair of devices between blocks",
+    pub(super) fn make(
+        purpose: Purpose,
+        interface: u32,
+        cpus: usize,
+        at_far_end: BorrowedFd<'_>,
+    ) -> Result<Self, FanOutError> {
+        Self::try_make(purpose, interface, cpus, at_far_end).map_err(|source| FanOutError::Kernel {
+            what: match purpose {
+                Purpose::Further => "making the pair of devices between blocks",
+                Purpose::Trial | Purpose::TrialFurther => "making pairs of devices to try the kernel on",
+            },
             source,
         })
     }
 
-    fn try_make(interface: u32, cpus: usize, programs: &FanOutPrograms) -> io::Result<Self> {
+    fn try_make(
+        purpose: Purpose,
+        interface: u32,
+        cpus: usize,
+        at_far_end: BorrowedFd<'_>,
+    ) -> io::Result<Self> {
         let mut queries = Queries::open()?;
-        let (near, far) = (format!("fan{interface}a"), format!("fan{interface}b"));
+        let [near, far] = match purpose {
+            Purpose::Further => ["a", "b"],
+            Purpose::Trial => ["c", "d"],
+            Purpose::TrialFurther => ["e", "f"],
+        }
+        .map(|end| format!("fan{interface}{end}"));
         if let Some(left) = queries.link_index(&near)? {
             queries.order_link(Order::DelLink(named(left)))?;
         }
@@ -50,7 +80,7 @@ impl Pair {
         };
         let (near, far) = (index(&near)?, index(&far)?);
         // Before it goes up: a veth takes redirected frames only if there is a program at its far end.
-        let link = bpf::create_link(programs.further.as_fd(), far, bpf::NATIVE)?;
+        let link = bpf::create_link(at_far_end, far, bpf::NATIVE)?;
         for end in [near, far] {
             queries.order_link(Order::SetLink(LinkUnspec::new_with_index(end).up().build()))?;
         }
@@ -74,7 +104,7 @@ fn description(near: &str, far: &str, cpus: usize) -> LinkMessage {
 impl Drop for Pair {
     fn drop(&mut self) {
         if let Err(error) = self.queries.order_link(Order::DelLink(named(self.near))) {
-            tracing::warn!(%error, "the pair of devices between blocks of receivers cannot be removed");
+            tracing::warn!(%error, "a pair of devices that fan-out has made cannot be removed");
         }
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<FanOutPrograms, LoadError> {
     })
 }
 
-fn load_one(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
+pub(super) fn load_one(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
     let program: &mut Xdp = program(ebpf, name)?;
     program.load().map_err(refused_program)?;
     let copy = program.fd().map_err(|error| LoadError::Refused(error.into()))?.as_fd().try_clone_to_owned();

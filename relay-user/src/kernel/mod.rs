@@ -8,6 +8,7 @@ mod object;
 mod raw_array;
 mod shared_array;
 mod steering;
+mod trial;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub(crate) use maps::{Capacity, KEPT, Owner};
 pub(crate) use raw_array::RawArray;
 pub(crate) use shared_array::SharedArray;
 pub(crate) use steering::{SteeredSockets, SteeringError};
+pub(crate) use trial::TrialKernel;
 
 /// Why the kernel half could not be loaded.
 #[derive(Debug, thiserror::Error)]
