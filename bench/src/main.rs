@@ -62,9 +62,9 @@ struct Options {
     /// Write the figures to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure only these parts.
-    #[arg(long, value_name = "PART", value_enum)]
-    only: Vec<Part>,
+    /// Measure only these parts; all, where none is named.
+    #[arg(value_name = "PART", value_enum)]
+    parts: Vec<Part>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -73,7 +73,7 @@ fn main() -> Result<ExitCode> {
     let thresholds = Thresholds::built_in()?;
     let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
     let mut report = Report::new(machine::describe());
-    for part in Part::ALL.iter().filter(|part| options.only.is_empty() || options.only.contains(part)) {
+    for part in Part::ALL.iter().filter(|part| options.parts.is_empty() || options.parts.contains(part)) {
         let mut figures = part.measure(effort)?;
         if options.check && !thresholds.missed(&figures).is_empty() {
             eprintln!("{}: measuring again, twice as long", thresholds.missed(&figures).join("; "));

@@ -67,6 +67,8 @@ pub(crate) enum Role {
     NoteFirst,
     /// Counts what arrives, and follows its numbers.
     Follow,
+    /// Counts what is addressed as expected, and follows the numbers of each of the first flows.
+    FollowEach,
     /// Counts what arrives and keeps its delay.
     Time,
     /// The same for what is addressed as expected, whatever else it says.
@@ -93,6 +95,7 @@ impl Role {
             Self::CountAddressed => "count_addressed",
             Self::NoteFirst => "note_first",
             Self::Follow => "follow",
+            Self::FollowEach => "follow_each",
             Self::Time => "time",
             Self::TimeAddressed => "time_addressed",
         }
@@ -216,7 +219,13 @@ impl Programs {
             missing: sum.missing + cpu.missing,
             expected: sum.expected.max(cpu.expected),
             window: 0,
+            late: sum.late + cpu.late,
         }))
+    }
+
+    /// What the numbers of one flow tell that [`Role::FollowEach`] follows.
+    pub(crate) fn followed(&self, flow: u32) -> Result<Arrivals> {
+        Ok(self.followed.get(&flow, 0)?)
     }
 
     /// Forgets when the first packet arrived: the next one is the first.

@@ -20,6 +20,7 @@ impl Arrivals {
         if late < WINDOW && self.window & bit == 0 {
             self.window |= bit;
             self.missing = self.missing.wrapping_sub(1);
+            self.late += 1;
         } else {
             self.missing += 2;
         }
@@ -30,10 +31,14 @@ impl Arrivals {
 mod tests {
     use super::*;
 
-    fn missing(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    fn followed(numbers: impl IntoIterator<Item = u64>) -> Arrivals {
         let mut arrivals = Arrivals::default();
         numbers.into_iter().for_each(|number| arrivals.follow(number));
-        arrivals.missing
+        arrivals
+    }
+
+    fn missing(numbers: impl IntoIterator<Item = u64>) -> u64 {
+        followed(numbers).missing
     }
 
     #[test]
@@ -45,7 +50,9 @@ mod tests {
 
     #[test]
     fn what_comes_late_is_not() {
-        assert_eq!(missing((0..100).chain(108..116).chain(100..108).chain(116..200)), 0);
+        let arrivals = followed((0..100).chain(108..116).chain(100..108).chain(116..200));
+        assert_eq!((arrivals.missing, arrivals.late), (0, 8));
+        assert_eq!(followed(0..100).late, 0);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl<S: Shape> Frame<S> {
     /// Whether all of it is as expected for the flow that its SSRC names.
     #[inline(always)]
     pub(crate) fn is(self, expected: &Headers) -> bool {
-        let flow = u32::from_be(self.load(S::RTP + 8)).wrapping_sub(expected.first_ssrc);
+        let flow = self.flow(expected);
         let (address, port) = (flow >> 16, flow & 0xffff);
         let source = expected.source[3] + address * expected.source_step;
         let destination = expected.destination[3] + address * expected.destination_step;
@@ -115,7 +115,7 @@ impl<S: Shape> Frame<S> {
     /// Whether it is addressed as expected for the flow that its SSRC names, whatever else a sender's network stack wrote.
     #[inline(always)]
     pub(crate) fn is_for(self, expected: &Headers) -> bool {
-        let flow = u32::from_be(self.load(S::RTP + 8)).wrapping_sub(expected.first_ssrc);
+        let flow = self.flow(expected);
         let (address, port) = (flow >> 16, flow & 0xffff);
         let source = expected.source[3] + address * expected.source_step;
         let mut difference = self.load::<u32>(S::IP + 12) ^ source.to_be();
@@ -123,6 +123,12 @@ impl<S: Shape> Frame<S> {
         difference |= self.load::<u32>(S::UDP) ^ ports(expected, port);
         difference |= self.load::<u32>(S::RTP) ^ expected.rtp;
         difference == 0
+    }
+
+    /// The flow that its SSRC names.
+    #[inline(always)]
+    pub(crate) fn flow(self, expected: &Headers) -> u32 {
+        u32::from_be(self.load(S::RTP + 8)).wrapping_sub(expected.first_ssrc)
     }
 
     /// The time stamp.

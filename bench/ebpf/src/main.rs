@@ -122,6 +122,12 @@ pub fn follow(ctx: XdpContext) -> u32 {
     sink::follow(&ctx)
 }
 
+/// Counts what is addressed as expected, and follows the numbers of each of the first flows.
+#[xdp]
+pub fn follow_each(ctx: XdpContext) -> u32 {
+    sink::follow_each(&ctx)
+}
+
 /// Counts what is addressed as expected, and measures delays.
 #[xdp]
 pub fn time_addressed(ctx: XdpContext) -> u32 {

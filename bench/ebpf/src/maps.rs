@@ -3,7 +3,9 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray, ProgramArray};
 
-use crate::records::{Arrivals, CPUS, FRAMES, Headers, Load, Replay, ReplayedFrame, SAMPLES_PER_CPU, Turn};
+use crate::records::{
+    Arrivals, CPUS, FOLLOWED_FLOWS, FRAMES, Headers, Load, Replay, ReplayedFrame, SAMPLES_PER_CPU, Turn,
+};
 
 /// What the generator sends.
 #[map]
@@ -21,10 +23,10 @@ pub(crate) static EXPECTED: Array<Headers> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static ARRIVALS: PerCpuArray<Arrivals> = PerCpuArray::with_max_entries(1, 0);
 
-/// What the numbers and the times of packets tell. One record for all processors: those of one queue are handed to one
-/// processor at a time, but not for ever.
+/// What the numbers and the times of packets tell: of all in the first record, or of each flow in its own. One record for all
+/// processors: those of one queue are handed to one processor at a time, but not for ever.
 #[map]
-pub(crate) static FOLLOWED: Array<Arrivals> = Array::with_max_entries(1, 0);
+pub(crate) static FOLLOWED: Array<Arrivals> = Array::with_max_entries(FOLLOWED_FLOWS, 0);
 
 /// One-way delays in nanoseconds, `SAMPLES_PER_CPU` for each processor.
 #[map]

@@ -6,6 +6,9 @@ pub const SAMPLES_PER_CPU: u32 = 1 << 17;
 /// Processors that the maps have room for.
 pub const CPUS: u32 = 2;
 
+/// Flows whose numbers are followed, each for itself: the first ones.
+pub const FOLLOWED_FLOWS: u32 = 64;
+
 /// Frames that are replayed in turn, at most.
 pub const FRAMES: u32 = 512;
 
@@ -109,6 +112,8 @@ pub struct Arrivals {
     pub expected: u64,
     /// Bit n says that the number n + 1 before that one has come.
     pub window: u64,
+    /// Numbers that came after a higher one, and filled their gap.
+    pub late: u64,
 }
 
 /// A frame that is replayed.

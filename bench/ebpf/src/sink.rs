@@ -85,6 +85,21 @@ pub(crate) fn follow(ctx: &XdpContext) -> u32 {
     XDP_DROP
 }
 
+/// Counts what is addressed as expected, and follows the numbers of each of the first flows.
+#[inline(always)]
+pub(crate) fn follow_each(ctx: &XdpContext) -> u32 {
+    let frame = match checked::<Ipv4>(ctx, Frame::is_for) {
+        Ok((frame, _)) => frame,
+        Err(action) => return action,
+    };
+    let Some(expected) = maps::EXPECTED.get(0) else { return XDP_ABORTED };
+    if let Some(arrivals) = maps::FOLLOWED.get_ptr_mut(frame.flow(expected)) {
+        // SAFETY: what goes to one flow comes by one queue, which one processor at a time works off.
+        unsafe { (*arrivals).follow(u64::from(frame.stamp())) };
+    }
+    XDP_DROP
+}
+
 /// Counts what was sent by a network stack, which has a say in the headers.
 #[inline(always)]
 pub(crate) fn count_addressed(ctx: &XdpContext) -> u32 {

@@ -15,7 +15,7 @@ use crate::subject::Subject;
 use crate::treatment::Treatment;
 
 /// Receivers of each group.
-const RECEIVERS: [u32; 3] = [8, 64, 512];
+const RECEIVERS: [u32; 4] = [8, 64, 512, 1024];
 /// Receivers of the group whose copies are timed.
 const TIMED: u32 = 64;
 /// From one packet of that group to the next.

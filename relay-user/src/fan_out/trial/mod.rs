@@ -39,8 +39,8 @@ const MTU: u32 = 1_500;
 /// A kernel that makes copies on devices of our own.
 struct Trial {
     kernel: TrialKernel,
-    egress: Pair,
-    further: Pair,
+    _egress: Pair,
+    _further: Pair,
 }
 
 /// Tries the kernel on the first and the last of these CPUs, in the network namespace of the calling thread.
@@ -70,7 +70,7 @@ impl Trial {
         let further = Pair::make(Purpose::TrialFurther, interface, cpus.len(), programs.further.as_fd())?;
         devices::make_queues(kernel.fan_out.queues.as_fd(), cpus, programs)?;
         devices::make_fans(kernel.fan_out.fans.as_fd(), DEVICE, egress.near, further.near, programs)?;
-        let trial = Self { kernel, egress, further };
+        let trial = Self { kernel, _egress: egress, _further: further };
         trial.seat_receivers();
         Ok(trial)
     }
@@ -204,9 +204,9 @@ mod tests {
                 bpf::create_map("FAN", MapShape { kind: bpf::DEVMAP, key: 4, value: 8, entries, flags: 0 })
                     .unwrap();
             for entry in 0..copies {
-                bpf::enter(map.as_fd(), &entry, &(self.egress.near, program)).unwrap();
+                bpf::enter(map.as_fd(), &entry, &(self._egress.near, program)).unwrap();
             }
-            bpf::enter(map.as_fd(), &copies, &(self.further.near, 0)).unwrap();
+            bpf::enter(map.as_fd(), &copies, &(self._further.near, 0)).unwrap();
             let descriptor = u32::try_from(map.as_raw_fd()).unwrap();
             let fans = self.kernel.fan_out.fans.as_fd();
             bpf::enter_all(fans, &[fan_index(DEVICE, seats, true)], &[descriptor]).unwrap();
