@@ -15,6 +15,8 @@ pub struct RtcpCounters {
     pub reports: u64,
     /// Requests of receivers that were passed on to the source.
     pub feedback: u64,
+    /// Requests that were not passed on: their source was asked too often. A hundred may come at once, and as many in a second.
+    pub held_back: u64,
     /// Reports and requests that the system did not take.
     pub unsent: u64,
     /// Packets of retagged streams that were translated, to be sent on.
@@ -29,6 +31,7 @@ pub(crate) struct Counts {
     pub(super) lost: AtomicU64,
     pub(super) reports: AtomicU64,
     pub(super) feedback: AtomicU64,
+    pub(super) held_back: AtomicU64,
     pub(super) unsent: AtomicU64,
     pub(super) translated: AtomicU64,
 }
@@ -48,6 +51,7 @@ impl Counts {
             lost: read(&self.lost),
             reports: read(&self.reports),
             feedback: read(&self.feedback),
+            held_back: read(&self.held_back),
             unsent: read(&self.unsent),
             translated: read(&self.translated),
         }
@@ -56,13 +60,14 @@ impl Counts {
 
 impl RtcpCounters {
     /// Each count with its name.
-    pub const fn named(&self) -> [(&'static str, u64); 7] {
+    pub const fn named(&self) -> [(&'static str, u64); 8] {
         [
             ("rtcp_received", self.received),
             ("rtcp_malformed", self.malformed),
             ("rtcp_lost", self.lost),
             ("rtcp_reports", self.reports),
             ("rtcp_feedback", self.feedback),
+            ("rtcp_held_back", self.held_back),
             ("rtcp_unsent", self.unsent),
             ("rtcp_translated", self.translated),
         ]

@@ -17,6 +17,12 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// A sender report that is older than this says nothing of what is sent now.
 const STALE: Duration = Duration::from_secs(60);
 
+/// Requests that are passed on to the source of a leg: after a burst, one in so long. Two relays that pass each other's requests on
+/// in a circle are held to it, and whoever floods.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(10);
+/// The burst, as the time that it takes.
+const REQUEST_BURST: Duration = Duration::from_secs(1);
+
 /// Item type of a canonical name (RFC 3550 section 6.5.1).
 const CNAME: u8 = 1;
 
@@ -38,6 +44,8 @@ struct Place {
     ssrc: u32,
     reception: Reception,
     due: Instant,
+    /// When all requests that were passed on would have been due, one after the other.
+    asked_until: Instant,
 }
 
 /// What a source said of itself last.
@@ -68,7 +76,8 @@ impl Desk {
             if !self.places.contains_key(leg) {
                 // The first report comes after half the time (RFC 3550 section 6.2).
                 let due = now + interval(INTERVAL / 2, self.draw_word());
-                let place = Place { ssrc: self.draw_word(), reception: Reception::default(), due };
+                let (ssrc, reception) = (self.draw_word(), Reception::default());
+                let place = Place { ssrc, reception, due, asked_until: now };
                 self.due.insert((due, *leg));
                 self.places.insert(*leg, place);
             }
@@ -99,6 +108,17 @@ impl Desk {
     /// The SSRC under which we report to the other side of a leg.
     pub(crate) fn own_ssrc(&self, leg: LegId) -> Option<u32> {
         self.places.get(&leg).map(|place| place.ssrc)
+    }
+
+    /// Whether one more request may be passed on to the other side of a leg; if so, it is charged.
+    pub(crate) fn may_ask(&mut self, leg: LegId, now: Instant) -> bool {
+        let Some(place) = self.places.get_mut(&leg) else { return false };
+        let next = place.asked_until.max(now) + REQUEST_INTERVAL;
+        let may = next <= now + REQUEST_BURST;
+        if may {
+            place.asked_until = next;
+        }
+        may
     }
 
     /// RTCP about the media of leg `media` has arrived from its source's side.
@@ -301,6 +321,18 @@ mod tests {
         desk.keep(&[VIEWER], start);
         let later = start + Duration::from_secs(1_000);
         assert_eq!((desk.next_due(later), desk.next_due(later)), (Some(VIEWER), None));
+    }
+
+    #[test]
+    fn requests_are_passed_on_in_bursts_but_not_without_end() {
+        let (mut desk, start) = (Desk::new(), Instant::now());
+        desk.keep(&[CAMERA, VIEWER], start);
+        let passed = |desk: &mut Desk, leg, at| (0..1_000).filter(|_| desk.may_ask(leg, at)).count();
+        assert_eq!(passed(&mut desk, CAMERA, start), 100);
+        assert_eq!(passed(&mut desk, CAMERA, start + Duration::from_millis(50)), 5);
+        assert_eq!(passed(&mut desk, VIEWER, start), 100, "each source for itself");
+        assert_eq!(passed(&mut desk, CAMERA, start + Duration::from_secs(60)), 100);
+        assert!(!desk.may_ask(LegId { slot: 9, generation: 1 }, start), "a leg that is not there");
     }
 
     #[test]

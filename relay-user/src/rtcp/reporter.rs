@@ -76,6 +76,9 @@ fn arrived(shared: &Shared, desk: &mut Desk, arrival: &Arrival, post: &Post<impl
     if let Some((bytes, remote)) =
         feedback::for_source(&compound, own, stream, &mut buffer).zip(source.remote)
     {
+        if !desk.may_ask(leg, arrival.at) {
+            return Counts::add(&post.counts.held_back);
+        }
         post.send(shared, leg, (source.local, remote), bytes, &post.counts.feedback);
     }
 }
