@@ -9,6 +9,7 @@ use relay_common::user_traffic::UserTraffic;
 use relay_common::verdict::{DROPS, Drop};
 
 use crate::kernel::SharedArray;
+use crate::statistics::PathCounts;
 
 /// Drops after which the packet's source still counts as alive: it was admitted first.
 const ADMITTED: [Drop; 11] = [
@@ -95,6 +96,11 @@ impl LegCounters {
         sum += self.af_xdp;
         sum += self.user;
         sum
+    }
+
+    /// Packets that were sent on, by path.
+    pub(crate) fn paths(&self) -> PathCounts {
+        PathCounts { xdp: self.xdp.packets, af_xdp: self.af_xdp.packets, user: self.user.packets }
     }
 
     /// Packets that were sent on by all paths.

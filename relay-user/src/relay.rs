@@ -40,6 +40,7 @@ use crate::routes::Routes;
 use crate::rtcp::{self, Intake, RtcpCounters, Translator};
 use crate::shared::Shared;
 use crate::state::{LegRecords, State};
+use crate::statistics::PathCounts;
 use crate::tap::{self, Tap, TapError, Taps};
 use crate::unreachable;
 use crate::user_path::{self, BySockets, KernelPath, Legs, Sockets};
@@ -456,7 +457,7 @@ impl Relay {
     /// start, dropped by reason, and left to the kernel by reason, each under its name.
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let (forwarded, dropped) = self.shared.state().totals();
-        let mut counters = vec![("forwarded", forwarded)];
+        let mut counters = vec![("forwarded", forwarded.total())];
         counters.extend(dropped);
         for reason in Pass::ALL {
             let Some(passed) = &self.shared.passed else { break };
@@ -467,6 +468,11 @@ impl Relay {
         }
         counters.extend(self.punt_path().iter().flat_map(|path| path.counters.named()));
         counters
+    }
+
+    /// Who sent on what [`Relay::counters`] has as forwarded.
+    pub fn forwarded(&self) -> PathCounts {
+        self.shared.state().totals().0
     }
 
     /// What became of RTCP that ends at the relay ([`crate::RtcpMode::Terminate`]), over all legs.

@@ -40,7 +40,7 @@ pub struct PathCounts {
 impl PathCounts {
     /// All paths together.
     pub const fn total(self) -> u64 {
-        self.xdp + self.af_xdp + self.user
+        self.xdp.saturating_add(self.af_xdp).saturating_add(self.user)
     }
 
     /// Each path with its count.

@@ -27,11 +27,7 @@ impl State {
             received_bytes: forwarded.bytes.saturating_add(counters.dropped_bytes),
             forwarded: forwarded.packets,
             forwarded_bytes: forwarded.bytes,
-            paths: PathCounts {
-                xdp: counters.xdp.packets,
-                af_xdp: counters.af_xdp.packets,
-                user: counters.user.packets,
-            },
+            paths: counters.paths(),
             sent: sent.packets,
             sent_bytes: sent.bytes,
             dropped: named(&counters.dropped),
@@ -55,9 +51,9 @@ impl State {
     }
 
     /// Packets that all legs, present and past, forwarded, and dropped by reason.
-    pub(crate) fn totals(&self) -> (u64, Vec<(&'static str, u64)>) {
+    pub(crate) fn totals(&self) -> (PathCounts, Vec<(&'static str, u64)>) {
         let totals = self.counters.totals(self.table.used());
-        (totals.forwarded(), named(&totals.dropped))
+        (totals.paths(), named(&totals.dropped))
     }
 }
 
