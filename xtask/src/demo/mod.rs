@@ -5,6 +5,7 @@
 
 mod call;
 mod capture;
+mod captures;
 mod clip;
 mod folder;
 mod gateway;
@@ -14,19 +15,23 @@ mod packet_socket;
 mod process;
 mod report;
 mod rtp_stream;
+mod table;
 mod terminal;
 mod wire;
 mod wires;
 
 use std::env;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
+use serde_json::Value;
 use testbed::Topology;
 
-use self::call::{Call, Captures};
+use self::call::Call;
+use self::captures::Captures;
 use self::folder::Folder;
 use self::gateway::{Gateway, Passwords};
 use self::interrupt::wait_for;
@@ -37,7 +42,9 @@ use crate::command::run;
 use crate::privilege::{self, Privilege};
 use crate::{build, setup};
 
-/// How long each step of the call may take.
+/// How long packets that are on their way may take to arrive, and the last counters to be written.
+const SETTLING: Duration = Duration::from_millis(200);
+/// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const PURPOSE: &str = "the demo, which makes network namespaces and attaches XDP,";
@@ -68,7 +75,16 @@ impl Options {
     }
 }
 
-/// Builds as the user who called, then calls as root.
+/// What a demo found: for people as it displays itself, and as this.
+trait Outcome: Display {
+    /// What is not good enough, in words; empty if all is well.
+    fn shortcomings(&self) -> Vec<String>;
+
+    /// The same for programs. The names in `summary` are explained in docs/performance.md.
+    fn to_json(&self) -> Value;
+}
+
+/// Builds as the user who called, then runs as root.
 pub(crate) fn show(options: &Options) -> Result<()> {
     if !options.prepared {
         // Before minutes of building, not after.
@@ -81,7 +97,11 @@ pub(crate) fn show(options: &Options) -> Result<()> {
         }
     }
     interrupt::watch();
-    let report = call(options)?;
+    conclude(&call(options)?, options)
+}
+
+/// Says what was found; fails if it is not good enough.
+fn conclude(report: &impl Outcome, options: &Options) -> Result<()> {
     println!("\n{report}");
     if let Some(file) = &options.json {
         fs::write(file, format!("{:#}\n", report.to_json()))
