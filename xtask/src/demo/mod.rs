@@ -1,6 +1,7 @@
-//! `cargo xtask demo`: a real camera-to-viewer call through the XDP relay, and an account of every packet.
+//! `cargo xtask demo`: a real camera-to-viewer call through the XDP relay, or one camera that is shown to many viewers, and
+//! an account of every packet.
 //!
-//! Camera and viewer are SIP terminals that this project did not write. They live in network namespaces of their
+//! Cameras, terminals and decoders are programs that this project did not write. They live in network namespaces of their
 //! own, so the demo touches nothing of the machine's network and leaves nothing behind.
 
 mod call;
@@ -17,6 +18,7 @@ mod report;
 mod rtp_stream;
 mod table;
 mod terminal;
+mod viewers;
 mod wire;
 mod wires;
 
@@ -55,6 +57,9 @@ pub(crate) struct Options {
     /// How long media flows.
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Show one camera to so many viewers instead of a call; at least three of them decode what they get.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(viewers::FEWEST..=viewers::MOST))]
+    viewers: Option<u8>,
     /// Write the figures to this file as well.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -66,12 +71,17 @@ pub(crate) struct Options {
 impl Options {
     /// As `cargo xtask demo` without arguments.
     pub(crate) fn usual() -> Self {
-        Self { seconds: 15, json: None, prepared: false }
+        Self { seconds: 15, viewers: None, json: None, prepared: false }
     }
 
     /// Just long enough for a verdict.
     pub(crate) fn short() -> Self {
         Self { seconds: 10, ..Self::usual() }
+    }
+
+    /// The same with one camera and many viewers.
+    pub(crate) fn with_viewers(self) -> Self {
+        Self { viewers: Some(16), ..self }
     }
 }
 
@@ -88,16 +98,25 @@ trait Outcome: Display {
 pub(crate) fn show(options: &Options) -> Result<()> {
     if !options.prepared {
         // Before minutes of building, not after.
+        if let Some(viewers) = options.viewers {
+            viewers::check(viewers, options.seconds)?;
+        }
         privilege::prefix(PURPOSE)?;
         setup::demo_programs()?;
         build::kernel_halves()?;
-        build::user_half(false, &["control"])?;
+        match options.viewers {
+            None => build::user_half(false, &["control"])?,
+            Some(_) => build::example(false, "relay-user", "fan_out")?,
+        }
         if privilege::find() != Privilege::Root {
             return show_as_root(options);
         }
     }
     interrupt::watch();
-    conclude(&call(options)?, options)
+    match options.viewers {
+        None => conclude(&call(options)?, options),
+        Some(viewers) => conclude(&viewers::watch(viewers, options.seconds)?, options),
+    }
 }
 
 /// Says what was found; fails if it is not good enough.
@@ -115,6 +134,9 @@ fn show_as_root(options: &Options) -> Result<()> {
     let ourselves = env::current_exe().context("cannot find our own program")?;
     let mut command = privilege::elevated(ourselves, PURPOSE)?;
     command.args(["demo", "--prepared", "--seconds", &options.seconds.to_string()]);
+    if let Some(viewers) = options.viewers {
+        command.args(["--viewers", &viewers.to_string()]);
+    }
     if let Some(file) = &options.json {
         command.arg("--json").arg(file);
     }
