@@ -25,6 +25,9 @@ pub(super) fn decode(clip: &Path) -> Result<Pictures> {
     read(&checksums)
 }
 
+/// Room for packets while other programs have the processor: a dozen key pictures, where `net.core.rmem_max` allows as much.
+const SOCKET_BUFFER_BYTES: &str = "2097152";
+
 /// An empty receiver report, and what ends a stream: RTCP BYE (RFC 3550 section 6.6). A decoder that is ended otherwise forgets
 /// the pictures that it has not written yet.
 const GOODBYE: &[u8] = &[0x80, 201, 0, 1, 0, 0, 0, 1, 0x81, 203, 0, 1, 0, 0, 0, 1];
@@ -52,6 +55,7 @@ impl Decoder {
         fs::write(&description, describe(&seat))?;
         let mut command = namespace.command("ffmpeg");
         command.args(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "warning"]);
+        command.args(["-buffer_size", SOCKET_BUFFER_BYTES]);
         // Pictures come in the order of packets that a single thread decodes; more would only be faster.
         command.args(["-protocol_whitelist", "file,rtp,udp", "-threads", "1", "-i"]).arg(description);
         let checksums = named("framemd5");
@@ -74,7 +78,8 @@ impl Decoder {
         })?;
         if refused > 0 {
             bail!(
-                "the decoder of viewer {} was too slow for {refused} packets, so the demo has no result; is the machine overloaded?",
+                "the decoder of viewer {} was too slow for {refused} packets, so the demo has no result; is the machine overloaded, \
+                 or `sysctl net.core.rmem_max` below {SOCKET_BUFFER_BYTES}?",
                 self.seat.number
             );
         }
