@@ -69,8 +69,8 @@ impl Decoder {
         Ok(decoder)
     }
 
-    /// Lets it decode what has arrived, says goodbye in the camera's place, and returns what it saw. Fails if it was too slow for its socket, which says
-    /// nothing of the relay.
+    /// Lets it decode what has arrived, says goodbye in the camera's place, and returns what it saw. Fails if it was too slow for
+    /// its socket, which says nothing of the relay.
     pub(super) fn finish(&mut self, namespace: &Namespace) -> Result<Pictures> {
         let refused = wait_for("a decoder to read what has arrived", PATIENCE, || {
             let state = self.socket(namespace)?.context("a decoder has closed its port")?;
@@ -78,8 +78,8 @@ impl Decoder {
         })?;
         if refused > 0 {
             bail!(
-                "the decoder of viewer {} was too slow for {refused} packets, so the demo has no result; is the machine overloaded, \
-                 or `sysctl net.core.rmem_max` below {SOCKET_BUFFER_BYTES}?",
+                "the decoder of viewer {} was too slow for {refused} packets, so the demo has no result; \
+                 is the machine overloaded, or `sysctl net.core.rmem_max` below {SOCKET_BUFFER_BYTES}?",
                 self.seat.number
             );
         }

@@ -51,7 +51,8 @@ pub(super) fn check(viewers: u8, seconds: u64) -> Result<()> {
     let longest = MOST_VIEWER_SECONDS / u64::from(viewers);
     if seconds > longest {
         bail!(
-            "{seconds} s are too long for {viewers} viewers, as each packet is kept in memory: say `--seconds {longest}`, or less"
+            "{seconds} s are too long for {viewers} viewers, as each packet is kept in memory: \
+             say `--seconds {longest}`, or less"
         );
     }
     Ok(())
