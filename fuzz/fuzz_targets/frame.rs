@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use relay_common::address::Ipv6;
 use relay_common::byte_order::Be32;
+use relay_common::checksum::Change;
 use relay_common::frame::ethernet::Payload;
 use relay_common::frame::{Datagram, Ethernet, Ipv4Udp, Ipv6Udp};
 use relay_common::media::Media;
@@ -25,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
             if datagram.check(available).is_err() {
                 return;
             }
-            datagram.readdress(Be32::new(0x0a00_0001), Be32::new(0x0a00_0002), PORTS);
+            datagram.readdress(Be32::new(0x0a00_0001), Be32::new(0x0a00_0002), PORTS, Change::none());
             assert_eq!(datagram.check(available).err().map(Drop::name), expired(data[offset + 8]));
             (offset + Ipv4Udp::HEADERS, offset + 8)
         }
@@ -34,7 +35,12 @@ fuzz_target!(|data: &[u8]| {
             if datagram.check(available).is_err() {
                 return;
             }
-            datagram.readdress(&Ipv6::from_octets([1; 16]), &Ipv6::from_octets([2; 16]), PORTS);
+            datagram.readdress(
+                &Ipv6::from_octets([1; 16]),
+                &Ipv6::from_octets([2; 16]),
+                PORTS,
+                Change::none(),
+            );
             assert_eq!(datagram.check(available).err().map(Drop::name), expired(data[offset + 7]));
             (offset + Ipv6Udp::HEADERS, offset + 7)
         }

@@ -37,13 +37,13 @@ enum Task {
     Test(test::Options),
     /// Measure on veth pairs; arguments go to the program `bench`.
     Bench(bench::Options),
-    /// Let a SIP viewer call a SIP camera through the relay, and account for every packet.
+    /// Let a SIP viewer call a SIP camera through the relay, or many watch one, and account for every packet.
     Demo(demo::Options),
     /// Joins, leaves, moves, flaps and restarts under traffic, with the books balanced at the end.
     Soak(soak::Options),
     /// Run the fuzz targets, each for a minute; takes a nightly compiler and cargo-fuzz.
     Fuzz(fuzz::Options),
-    /// What continuous integration runs: test, then bench with its thresholds, then demo.
+    /// What continuous integration runs: test, then bench with its thresholds, then the demos.
     Ci,
 }
 

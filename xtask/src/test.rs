@@ -173,9 +173,10 @@ fn short_soak() -> Result<()> {
     soak::soak(soak::Options::short())
 }
 
-/// The demo in its short form.
+/// The demos in their short form.
 fn short_demo() -> Result<()> {
-    demo::show(&demo::Options::short())
+    demo::show(&demo::Options::short())?;
+    demo::show(&demo::Options::short().with_viewers())
 }
 
 fn has_nextest() -> bool {

@@ -67,3 +67,8 @@ pub(crate) fn tools() -> PathBuf {
 pub(crate) fn program(name: &str, release: bool) -> PathBuf {
     target().join(if release { "release" } else { "debug" }).join(name)
 }
+
+/// An example program of the user half.
+pub(crate) fn example(name: &str, release: bool) -> PathBuf {
+    program("examples", release).join(name)
+}

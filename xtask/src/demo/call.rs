@@ -1,13 +1,12 @@
 //! The call itself, from registration to BYE, and the moment at which its packets are counted.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use testbed::Topology;
 
-use super::PATIENCE;
-use super::capture::{Capture, Seen};
+use super::capture::Seen;
+use super::captures::Captures;
 use super::gateway::Gateway;
 use super::interrupt::{sleep, wait_for};
 use super::measurement::{Side, flows};
@@ -15,34 +14,7 @@ use super::process::Process;
 use super::report::Report;
 use super::terminal::Terminal;
 use super::wires::{CAMERA, VIEWER};
-
-/// How long packets that are on their way may take to arrive, and the last counters to be written.
-const SETTLING: Duration = Duration::from_millis(200);
-const RELAY_ADDRESSES: &[Ipv4Addr] = &[CAMERA.relay, VIEWER.relay];
-
-/// One for each namespace.
-pub(super) struct Captures {
-    camera: Capture,
-    relay: Capture,
-    viewer: Capture,
-}
-
-impl Captures {
-    /// From now on nothing is missed.
-    pub(super) fn start(topology: &Topology) -> Result<Self> {
-        Ok(Self {
-            camera: Capture::start(&topology.camera, RELAY_ADDRESSES)?,
-            relay: Capture::start(&topology.relay, RELAY_ADDRESSES)?,
-            viewer: Capture::start(&topology.viewer, RELAY_ADDRESSES)?,
-        })
-    }
-
-    fn finish(self) -> Result<()> {
-        self.camera.finish()?;
-        self.relay.finish()?;
-        self.viewer.finish()
-    }
-}
+use super::{PATIENCE, SETTLING};
 
 /// The programs that take part; they end in this order.
 pub(super) struct Call {

@@ -1,6 +1,6 @@
 //! What passes one namespace's wire, kept for the measurement: media packets and SIP messages with their times.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -26,6 +26,8 @@ pub(super) struct MediaPacket {
     pub(super) is_outgoing: bool,
     /// The relay's port that it went to or came from: it names the leg.
     pub(super) relay_port: u16,
+    /// The other end: address and port of the terminal.
+    pub(super) terminal: SocketAddrV4,
     /// RTP or RTCP, from its first byte.
     pub(super) payload: Vec<u8>,
 }
@@ -136,14 +138,14 @@ fn keep(frame: &Frame<'_>, relay: &[Ipv4Addr], seen: &mut Seen) {
         return;
     };
     let Frame { time, is_outgoing, .. } = *frame;
-    let ends = [datagram.destination, datagram.source];
-    let Some(near) = ends.into_iter().find(|end| relay.contains(end.ip())) else {
+    let ends = [(datagram.destination, datagram.source), (datagram.source, datagram.destination)];
+    let Some((near, terminal)) = ends.into_iter().find(|(near, _)| relay.contains(near.ip())) else {
         return;
     };
     if near.port() == SIP_PORT {
         seen.sip.extend(Sip::parse(datagram.payload).map(|sip| SipMessage { time, is_outgoing, sip }));
     } else if MEDIA_PORTS.contains(&near.port()) {
         let payload = datagram.payload.to_vec();
-        seen.media.push(MediaPacket { time, is_outgoing, relay_port: near.port(), payload });
+        seen.media.push(MediaPacket { time, is_outgoing, relay_port: near.port(), terminal, payload });
     }
 }

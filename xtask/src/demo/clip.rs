@@ -29,7 +29,8 @@ pub(super) fn make(folder: &Path, seconds: u64) -> Result<Clip> {
     Ok(clip)
 }
 
-fn encode(source: &str, codec: &[&str], file: &Path) -> Result<()> {
+/// Has ffmpeg draw `source`, which is in its language of filters, and encode it.
+pub(super) fn encode(source: &str, codec: &[&str], file: &Path) -> Result<()> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi", "-i", source]);
     run(ffmpeg.args(codec).arg(file), "ffmpeg's own message is above; it needs libx264 and the lavfi device")

@@ -110,19 +110,24 @@ fn jitter<'a>(packets: impl Iterator<Item = &'a MediaPacket>, formats: &[Payload
     sources.values().map(RtpStream::jitter_ms).max_by(f64::total_cmp)
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The value in the middle.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddrV4;
+
+    use super::super::wires::VIEWER;
     use super::*;
 
     fn rtp(sequence: u8, relay_port: u16, time: f64, is_outgoing: bool) -> MediaPacket {
         let timestamp = u8::try_from(u16::from(sequence) * 160 % 256).unwrap();
         let payload = vec![0x80, 0, 0, sequence, 0, 0, 0, timestamp, 0, 0, 0, 1];
-        MediaPacket { time, is_outgoing, relay_port, payload }
+        let terminal = SocketAddrV4::new(VIEWER.terminal, 20_000);
+        MediaPacket { time, is_outgoing, relay_port, terminal, payload }
     }
 
     fn measure(sent: Vec<MediaPacket>, received: Vec<MediaPacket>) -> Vec<Flow> {

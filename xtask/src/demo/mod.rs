@@ -1,10 +1,12 @@
-//! `cargo xtask demo`: a real camera-to-viewer call through the XDP relay, and an account of every packet.
+//! `cargo xtask demo`: a real camera-to-viewer call through the XDP relay, or one camera that is shown to many viewers, and
+//! an account of every packet.
 //!
-//! Camera and viewer are SIP terminals that this project did not write. They live in network namespaces of their
+//! Cameras, terminals and decoders are programs that this project did not write. They live in network namespaces of their
 //! own, so the demo touches nothing of the machine's network and leaves nothing behind.
 
 mod call;
 mod capture;
+mod captures;
 mod clip;
 mod folder;
 mod gateway;
@@ -14,19 +16,24 @@ mod packet_socket;
 mod process;
 mod report;
 mod rtp_stream;
+mod table;
 mod terminal;
+mod viewers;
 mod wire;
 mod wires;
 
 use std::env;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
+use serde_json::Value;
 use testbed::Topology;
 
-use self::call::{Call, Captures};
+use self::call::Call;
+use self::captures::Captures;
 use self::folder::Folder;
 use self::gateway::{Gateway, Passwords};
 use self::interrupt::wait_for;
@@ -37,7 +44,9 @@ use crate::command::run;
 use crate::privilege::{self, Privilege};
 use crate::{build, setup};
 
-/// How long each step of the call may take.
+/// How long packets that are on their way may take to arrive, and the last counters to be written.
+const SETTLING: Duration = Duration::from_millis(200);
+/// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const PURPOSE: &str = "the demo, which makes network namespaces and attaches XDP,";
@@ -48,6 +57,9 @@ pub(crate) struct Options {
     /// How long media flows.
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Show one camera to so many viewers instead of a call; at least three of them decode what they get.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(viewers::FEWEST..=viewers::MOST))]
+    viewers: Option<u8>,
     /// Write the figures to this file as well.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -59,29 +71,56 @@ pub(crate) struct Options {
 impl Options {
     /// As `cargo xtask demo` without arguments.
     pub(crate) fn usual() -> Self {
-        Self { seconds: 15, json: None, prepared: false }
+        Self { seconds: 15, viewers: None, json: None, prepared: false }
     }
 
     /// Just long enough for a verdict.
     pub(crate) fn short() -> Self {
         Self { seconds: 10, ..Self::usual() }
     }
+
+    /// The same with one camera and many viewers.
+    pub(crate) fn with_viewers(self) -> Self {
+        Self { viewers: Some(16), ..self }
+    }
 }
 
-/// Builds as the user who called, then calls as root.
+/// What a demo found: for people as it displays itself, and as this.
+trait Outcome: Display {
+    /// What is not good enough, in words; empty if all is well.
+    fn shortcomings(&self) -> Vec<String>;
+
+    /// The same for programs. The names in `summary` are explained in docs/performance.md.
+    fn to_json(&self) -> Value;
+}
+
+/// Builds as the user who called, then runs as root.
 pub(crate) fn show(options: &Options) -> Result<()> {
     if !options.prepared {
         // Before minutes of building, not after.
+        if let Some(viewers) = options.viewers {
+            viewers::check(viewers, options.seconds)?;
+        }
         privilege::prefix(PURPOSE)?;
         setup::demo_programs()?;
         build::kernel_halves()?;
-        build::user_half(false, &["control"])?;
+        match options.viewers {
+            None => build::user_half(false, &["control"])?,
+            Some(_) => build::example(false, "relay-user", "fan_out")?,
+        }
         if privilege::find() != Privilege::Root {
             return show_as_root(options);
         }
     }
     interrupt::watch();
-    let report = call(options)?;
+    match options.viewers {
+        None => conclude(&call(options)?, options),
+        Some(viewers) => conclude(&viewers::watch(viewers, options.seconds)?, options),
+    }
+}
+
+/// Says what was found; fails if it is not good enough.
+fn conclude(report: &impl Outcome, options: &Options) -> Result<()> {
     println!("\n{report}");
     if let Some(file) = &options.json {
         fs::write(file, format!("{:#}\n", report.to_json()))
@@ -95,6 +134,9 @@ fn show_as_root(options: &Options) -> Result<()> {
     let ourselves = env::current_exe().context("cannot find our own program")?;
     let mut command = privilege::elevated(ourselves, PURPOSE)?;
     command.args(["demo", "--prepared", "--seconds", &options.seconds.to_string()]);
+    if let Some(viewers) = options.viewers {
+        command.args(["--viewers", &viewers.to_string()]);
+    }
     if let Some(file) = &options.json {
         command.arg("--json").arg(file);
     }

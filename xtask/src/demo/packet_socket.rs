@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Kernel memory for frames that we have not read yet: minutes of the demo's traffic.
-const BUFFER_BYTES: libc::c_int = 16 << 20;
+/// Kernel memory for frames that we have not read yet: minutes of a call, or two key pictures of 250 viewers.
+const BUFFER_BYTES: libc::c_int = 64 << 20;
 const LARGEST_FRAME: usize = 65_536;
 #[expect(clippy::cast_possible_truncation, reason = "the constant is 3; the kernel reads it as 16 bits")]
 const EVERY_PROTOCOL: u16 = libc::ETH_P_ALL as u16;

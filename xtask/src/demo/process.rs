@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,10 +25,39 @@ impl Process {
     /// Starts the program; what it prints goes to `log`.
     pub(super) fn start(name: &'static str, mut command: Command, log: PathBuf) -> Result<Self> {
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        command.stdout(file.try_clone()?).stderr(file);
+        Self::spawn(name, command, log)
+    }
+
+    /// Starts a program that is spoken to: by lines on its standard input, which it answers on its standard output. What it
+    /// has to complain about goes to `log`.
+    pub(super) fn start_talking(
+        name: &'static str,
+        mut command: Command,
+        log: PathBuf,
+    ) -> Result<(Self, ChildStdin, ChildStdout)> {
+        let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
+        let mut process = Self::spawn(name, command, log)?;
+        let pipes = process.child.stdin.take().zip(process.child.stdout.take());
+        let (input, output) = pipes.with_context(|| format!("{name} has no pipes"))?;
+        Ok((process, input, output))
+    }
+
+    fn spawn(name: &'static str, mut command: Command, log: PathBuf) -> Result<Self> {
         // In a group of its own, so that Ctrl-C reaches us alone and we end the programs in order.
-        command.process_group(0).stdout(file.try_clone()?).stderr(file);
+        command.process_group(0);
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         Ok(Self { name, child, log })
+    }
+
+    /// Whether the program has done its work and ended; fails if it failed.
+    pub(super) fn is_done(&mut self) -> Result<bool> {
+        match self.child.try_wait()? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => bail!("{} failed ({status})", self.name),
+        }
     }
 
     /// Fails if the program has ended by itself.
@@ -37,6 +66,12 @@ impl Process {
             None => Ok(()),
             Some(status) => bail!("{} ended too early ({status})", self.name),
         }
+    }
+
+    /// Ends the program at once, if it still runs.
+    pub(super) fn kill(&mut self) {
+        // Fails only if it has ended meanwhile.
+        let _ = self.child.kill();
     }
 
     /// Halts the program where it stands.

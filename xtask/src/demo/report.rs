@@ -1,11 +1,13 @@
 //! The result of a demo: a table for people, an object for programs, and whether it is good enough.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::Outcome;
 use super::gateway::{AttachedInterface, Leg};
 use super::measurement::Flow;
+use super::table::{or_dash, table};
 use super::wires::{CAMERA, VIEWER};
 
 /// Fewer packets than this say nothing.
@@ -67,8 +69,23 @@ impl Report {
         self.legs.iter().find(|leg| leg.local == local)
     }
 
-    /// What is not good enough, in words; empty if all is well.
-    pub(super) fn shortcomings(&self) -> Vec<String> {
+    fn row(&self, flow: &Flow) -> [String; 9] {
+        [
+            format!("{} -> {}", flow.from, flow.to),
+            flow.medium.clone(),
+            flow.entered.to_string(),
+            or_dash(self.entry_leg(flow).map(|leg| leg.received.to_string())),
+            or_dash(self.exit_leg(flow).map(|leg| leg.sent.to_string())),
+            format!("{} ({} lost)", flow.delivered, flow.lost()),
+            or_dash(self.exit_leg(flow).map(|leg| leg.path.clone())),
+            or_dash(flow.jitter_ms.map(|ms| format!("{ms:.2} ms"))),
+            or_dash(flow.transit_us.map(|us| format!("{us:.0} us"))),
+        ]
+    }
+}
+
+impl Outcome for Report {
+    fn shortcomings(&self) -> Vec<String> {
         let mut found = Vec::new();
         if self.packets() < ENOUGH_PACKETS {
             found.push(format!("{} packets, which is fewer than {ENOUGH_PACKETS}", self.packets()));
@@ -82,8 +99,7 @@ impl Report {
         found
     }
 
-    /// The report for programs. The names in `summary` are explained in docs/performance.md.
-    pub(super) fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         json!({
             "summary": {
                 "demo_packets": self.packets(),
@@ -107,21 +123,6 @@ impl Report {
             })).collect::<Vec<_>>(),
         })
     }
-
-    fn row(&self, flow: &Flow) -> [String; 9] {
-        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-        [
-            format!("{} -> {}", flow.from, flow.to),
-            flow.medium.clone(),
-            flow.entered.to_string(),
-            or_dash(self.entry_leg(flow).map(|leg| leg.received.to_string())),
-            or_dash(self.exit_leg(flow).map(|leg| leg.sent.to_string())),
-            format!("{} ({} lost)", flow.delivered, flow.lost()),
-            or_dash(self.exit_leg(flow).map(|leg| leg.path.clone())),
-            or_dash(flow.jitter_ms.map(|ms| format!("{ms:.2} ms"))),
-            or_dash(flow.transit_us.map(|us| format!("{us:.0} us"))),
-        ]
-    }
 }
 
 impl fmt::Display for Report {
@@ -134,8 +135,7 @@ impl fmt::Display for Report {
         writeln!(f)?;
         let heading =
             ["direction", "medium", "entered", "leg in", "leg out", "arrived", "path", "jitter", "transit"];
-        let rows: Vec<_> = self.flows.iter().map(|flow| self.row(flow)).collect();
-        f.write_str(&table(&heading.map(str::to_owned), &rows))?;
+        f.write_str(&table(heading, self.flows.iter().map(|flow| self.row(flow))))?;
         writeln!(
             f,
             "\n{} packets in {} s, {} lost, {} off the path xdp",
@@ -145,23 +145,6 @@ impl fmt::Display for Report {
             self.off_path()
         )
     }
-}
-
-/// Columns as wide as their widest entry.
-fn table<const COLUMNS: usize>(heading: &[String; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
-    let mut text = String::new();
-    for row in std::iter::once(heading).chain(rows) {
-        let mut line = String::new();
-        for (column, entry) in row.iter().enumerate() {
-            let entries = std::iter::once(heading).chain(rows).filter_map(|row| row.get(column));
-            let width = entries.map(String::len).max().unwrap_or_default();
-            // Writing to a string cannot fail.
-            let _ = write!(line, "{entry:<width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
@@ -215,11 +198,5 @@ mod tests {
     #[test]
     fn what_another_path_counted_is_off_path() {
         assert_eq!(report(1000, 1000, 1000, "user", 0).off_path(), 1000);
-    }
-
-    #[test]
-    fn columns_are_aligned() {
-        let rows = [["aa".to_owned(), "b".to_owned()]];
-        assert_eq!(table(&["x".to_owned(), "y".to_owned()], &rows), "x   y\naa  b\n");
     }
 }
