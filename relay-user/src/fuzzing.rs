@@ -31,3 +31,11 @@ pub fn af_xdp(steps: &[u8]) -> Result<(), String> {
 pub fn adopt(steps: &[u8]) -> Result<(), String> {
     crate::state::damaged::adopt(steps)
 }
+
+/// Reads what a connection sends, in pieces as `cuts` say; what waits must stay within its bounds.
+///
+/// # Errors
+/// The first thing that is wrong, in words.
+pub fn framed(bytes: &[u8], cuts: &[u8]) -> Result<usize, String> {
+    crate::framed::play(bytes, cuts)
+}

@@ -39,6 +39,7 @@ mod device_counters;
 mod error;
 mod event;
 mod fan_out;
+mod framed;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hints;
@@ -75,6 +76,7 @@ mod statistics;
 pub mod tap;
 mod unreachable;
 mod user_path;
+mod veth;
 mod vlan;
 mod watch;
 
@@ -86,6 +88,7 @@ pub use device_counters::DeviceCounters;
 pub use error::{InstallError, RouteError, StartError};
 pub use event::{Event, Leaving};
 pub use fan_out::{FanOutError, GroupStatistics};
+pub use framed::{Feed, FeedStatistics, Framing, Inlet, InletError};
 pub use kernel::LoadError;
 pub use leg::{
     LegId, LegSpec, MediaKind, ParseLegIdError, PayloadTypes, RtcpMode, SHORTEST_RELEARN, Sharing,

@@ -277,6 +277,7 @@ impl Relay {
             resolved: Notify::new(),
             reroute: Notify::new(),
             fan_out: tokio::sync::Mutex::new(Some(fan_out_setup)),
+            wire: tokio::sync::Mutex::new(None),
             taps: Taps::new(Some(tapped), &tap_inlet),
             pins: Mutex::new(pins),
             adopted,
@@ -361,6 +362,7 @@ impl Relay {
             resolved: Notify::new(),
             reroute: Notify::new(),
             fan_out: tokio::sync::Mutex::new(None),
+            wire: tokio::sync::Mutex::new(None),
             taps: Taps::new(None, &tap_inlet),
             pins: Mutex::new(None),
             adopted: HashSet::new(),
@@ -438,6 +440,9 @@ impl Relay {
         // Who makes it at this moment finds the data plane closed; with the last handle it goes, too.
         if let Ok(mut fan_out) = self.shared.fan_out.try_lock() {
             fan_out.iter_mut().for_each(FanOutSetup::end);
+        }
+        if let Ok(mut wire) = self.shared.wire.try_lock() {
+            *wire = None;
         }
         if let Some(mut punts) = self.shared.punts() {
             punts.run(&HashMap::new());

@@ -11,6 +11,7 @@ use crate::af_xdp::Punts;
 use crate::backend::{Backend, Ports};
 use crate::event::Event;
 use crate::fan_out::FanOutSetup;
+use crate::framed::Wire;
 use crate::leg::LegId;
 use crate::netlink::Netlink;
 use crate::ours::Ours;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) resolved: Notify,
     /// What groups need of the kernel, where there is a program.
     pub(crate) fan_out: tokio::sync::Mutex<Option<FanOutSetup>>,
+    /// By which packets of connections enter, once there are any.
+    pub(crate) wire: tokio::sync::Mutex<Option<Wire>>,
     pub(crate) taps: Taps,
     pub(crate) rtcp: Arc<Counts>,
     /// Rings when a leg was given a next hop that may be out of date.

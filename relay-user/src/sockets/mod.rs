@@ -5,6 +5,7 @@ mod control;
 mod name;
 mod open_files;
 mod option;
+mod packet;
 mod raw;
 mod receive;
 mod send;
@@ -14,6 +15,7 @@ mod udp;
 
 pub(crate) use open_files::OpenFiles;
 pub use open_files::OpenFilesError;
+pub(crate) use packet::{Frames, PacketOutput};
 pub(crate) use raw::{RawDatagram, RawOutput};
 pub(crate) use receive::{ReceiveBatch, Received};
 pub(crate) use send::{Part, SendBatch, Sent};
