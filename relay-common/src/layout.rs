@@ -1,7 +1,7 @@
 //! What the records of the maps look like, as data: maps outlive the process that made them, and the next one must know
 //! whether it understands them, and which field is where if it does not.
 
-use crate::fan_out::{Block, Bulk, Group, Losses, Receiver};
+use crate::fan_out::{Block, Bulk, FanDevice, Group, Losses, Metadata, Receiver, Turn};
 use crate::ledger::{Endpoint, Ledger, NeighbourRecord};
 use crate::leg::{Addresses6, Admission, Destination, Leg, LegDrops, LegHint, Traffic};
 use crate::next_hop::NextHop;
@@ -87,9 +87,14 @@ records! {
     NeighbourRecord { address, interface, tags, reserved }
     Group { head, generation, cpu, reserved, entered, stale }
     Block { seats, next, device, generation, cpu, source, receivers, reserved }
-    Receiver { destination, origin, route, retag, destination6, origin6 }
+    Receiver {
+        destination, origin, route, retag, retag_before, source, reserved, destination6, origin6,
+    }
     Losses { packets [LOSS_NAMES] }
     Bulk { frames, receivers, reserved }
+    FanDevice { largest, reserved }
+    Turn { number, block, seat, seats, reserved }
+    Metadata { number, block, generation, seats, source }
     UserTraffic { af_xdp, sockets }
 }
 
@@ -168,7 +173,7 @@ mod tests {
     use super::*;
 
     /// The records of each layout that was released, and of the one to come, which is the last.
-    const KNOWN: &[(u32, u64)] = &[(1, 0x1129_8325_43f4_8391)];
+    const KNOWN: &[(u32, u64)] = &[(1, 0xa35d_b4c5_5a80_b612)];
 
     #[test]
     fn a_record_that_changed_has_a_new_layout_number() {

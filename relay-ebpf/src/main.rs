@@ -25,6 +25,7 @@ use aya_ebpf::{
     macros::{raw_tracepoint, sk_lookup, xdp},
     programs::{RawTracePointContext, SkLookupContext, XdpContext},
 };
+use relay_common::fan_out::BROADCAST;
 use relay_common::verdict::{Drop, Pass};
 
 /// What is to be done with a frame.
@@ -63,6 +64,15 @@ pub fn relay(ctx: XdpContext) -> u32 {
             action
         }
     }
+}
+
+/// Runs behind the queue of a CPU, and hands over to the program that copies. It stays as long as the queue, from one build to
+/// the next, and so does no more than this.
+#[xdp(frags, map = "cpumap")]
+pub fn fan_out_queue(ctx: XdpContext) -> u32 {
+    // SAFETY: nothing of this program is to be tidied up. The call comes back only if there is no program.
+    unsafe { maps::FAN_PROGRAMS.tail_call(&ctx, BROADCAST) };
+    xdp_action::XDP_DROP
 }
 
 /// Copies packets of a group, behind the queue of a CPU.

@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     btf_maps,
     macros::{btf_map, map},
-    maps::{Array, CpuMap, DevMap, HashMap, PerCpuArray, RingBuf, SockMap, XskMap},
+    maps::{Array, CpuMap, DevMap, HashMap, PerCpuArray, ProgramArray, RingBuf, SockMap, XskMap},
 };
 use relay_common::address::Ipv6;
 use relay_common::device::{DeviceKey, SlotKey};
@@ -152,6 +152,11 @@ pub(crate) static FAN_DEVICES: Array<FanDevice> = Array::with_max_entries(limits
 /// The queues before the broadcast, by CPU.
 #[map]
 pub(crate) static FAN_CPUS: CpuMap = CpuMap::with_max_entries(1, 0);
+
+/// What the queues hand packets to. The program of a queue cannot be replaced without another queue beside it, and so another
+/// order of packets; this can.
+#[map]
+pub(crate) static FAN_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(fan_out::PROGRAMS, 0);
 
 /// Device maps that make copies, by `relay_common::fan_out::fan_index`.
 #[btf_map]

@@ -5,6 +5,10 @@
 //! hold STATE LEGS INTERFACE...      prints `ready N` when it runs: N legs were adopted; a STATE of `-` is none
 //! call LOCAL REMOTE LOCAL REMOTE    two legs and a stream each way; prints `called`
 //! punt LOCAL REMOTE LOCAL REMOTE    the same, and user space sends the packets on; prints `called`
+//! join LOCAL REMOTE LOCAL REMOTE... what arrives on the first leg, which is installed if it is not there, goes to the others,
+//!                                   which are; prints `joined`
+//! group LOCAL                       what is counted for the receivers of a leg together; or `none`
+//! remove LOCAL...                   removes legs; prints `removed`
 //! counters                          one line for each counter that is not zero, with its name; then `end`
 //! legs                              one line for each leg, by its local address, then `end`
 //! backend                           who forwards, and why
@@ -52,6 +56,32 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 relay.install(&Plan { legs: addresses.chunks_exact(2).map(leg).collect(), streams }).await?;
                 println!("called");
             }
+            ["join", addresses @ ..] => {
+                let addresses: Vec<SocketAddr> =
+                    addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
+                let leg = |pair: &[SocketAddr]| LegSpec::new(pair[0]).remote(pair[1]).owner(OWNER);
+                let mut legs: Vec<LegSpec> = addresses.chunks_exact(2).map(leg).collect();
+                let source = legs.remove(0);
+                let source = match find(&relay, source.local) {
+                    Some(leg) => leg,
+                    None => relay.install(&Plan { legs: vec![source], streams: Vec::new() }).await?[0],
+                };
+                relay.join(source, &legs).await?;
+                println!("joined");
+            }
+            ["group", local] => match find(&relay, local.parse()?).and_then(|leg| relay.group(leg)) {
+                Some(group) => println!(
+                    "receivers {} passes {} entered {}",
+                    group.receivers, group.passes, group.entered
+                ),
+                None => println!("none"),
+            },
+            ["remove", locals @ ..] => {
+                let locals: Vec<SocketAddr> =
+                    locals.iter().map(|local| local.parse()).collect::<Result<_, _>>()?;
+                relay.remove(&locals.iter().filter_map(|local| find(&relay, *local)).collect::<Vec<_>>());
+                println!("removed");
+            }
             ["counters"] => {
                 for (name, count) in relay.counters() {
                     println!("{name} {count}");
@@ -89,4 +119,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// The leg that has this address.
+fn find(relay: &Relay, local: SocketAddr) -> Option<LegId> {
+    relay.legs().into_iter().find(|(_, spec)| spec.local == local).map(|(leg, _)| leg)
 }

@@ -145,9 +145,9 @@ async fn try_read_anew(shared: &Shared) -> io::Result<()> {
 /// Copies for devices, by index and slot, that were made anew.
 fn remake_fans(shared: &Shared, devices: &[(u32, u32)]) {
     // Whoever holds it makes them at this moment.
-    let Ok(setup) = shared.fan_out.try_lock() else { return };
+    let Ok(mut setup) = shared.fan_out.try_lock() else { return };
     for (interface, slot) in devices {
-        if let Some(Err(error)) = setup.as_ref().map(|setup| setup.device_made(*slot, *interface)) {
+        if let Some(Err(error)) = setup.as_mut().map(|setup| setup.device_made(*slot, *interface)) {
             tracing::warn!(interface, %error, "a device that is there again gets no copies");
         }
     }

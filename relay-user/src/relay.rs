@@ -234,8 +234,14 @@ impl Relay {
             taps: tap_inlet.clone(),
         };
         let mut punts = Punts::new(punts, options.punt_frames, plane.clone(), rtcp_intake.clone(), cpus)?;
+        let (fan_out, mut fan_out_setup) = FanOut::new(fan_out, table.slots(), cpus);
         if let Some(pins) = &mut pins {
-            pins.migrate(program.xdp()?.fd().map_err(|error| LoadError::Refused(error.into()))?.as_fd())?;
+            fan_out_setup.keep_in(pins.pair());
+            let has_groups = fan_out_setup.is_left();
+            pins.migrate(
+                program.xdp()?.fd().map_err(|error| LoadError::Refused(error.into()))?.as_fd(),
+                |devices| if has_groups { fan_out_setup.prepare(devices).map(drop) } else { Ok(()) },
+            )?;
         }
 
         let queries = Queries::open().map_err(StartError::Netlink)?;
@@ -246,10 +252,19 @@ impl Relay {
             .map_err(|error| StartError::Device(options.interfaces.join(", "), error))?;
         let mut hops = NextHops::new(next_hops, slots.clone()).remembering(kernel.neighbours);
         hops.read_anew(links.clone(), &neighbours);
-        let (fan_out, fan_out_setup) = FanOut::new(fan_out, table.slots(), cpus);
         let mut state = State::new(table, records, counters, hops, payload_maps, fan_out)
             .with_audience(audience(options));
         let adopted = state.adopt(Instant::now()).into_iter().collect();
+        if options.mode == ModeChoice::Generic {
+            // Copies share their memory there.
+            state.end_groups(Instant::now());
+        }
+        state.tell_devices();
+        if (fan_out_setup.is_left() || state.has_groups())
+            && let Err(error) = fan_out_setup.prepare(&slots)
+        {
+            tracing::warn!(%error, "groups go on with the programs of the process before");
+        }
         let decider = Legs::new(plane, rtcp_intake.clone());
         let kernel_path = KernelPath::start(&mut program, steered, decider).inspect_err(|error| {
             tracing::warn!(%error, "fragments and packets with options are not relayed");
@@ -402,6 +417,15 @@ impl Relay {
         self.end_punts();
         if self.shared.pins().take().is_none() {
             self.shared.interfaces().detach();
+            self.end_fan_out();
+        }
+    }
+
+    /// Removes the devices that groups need.
+    fn end_fan_out(&self) {
+        // Who makes them at this moment finds the data plane closed; with the last handle they go, too.
+        if let Ok(mut fan_out) = self.shared.fan_out.try_lock() {
+            fan_out.iter_mut().for_each(FanOutSetup::end);
         }
     }
 
@@ -424,6 +448,7 @@ impl Relay {
         self.end_tasks();
         self.end_punts();
         self.shared.interfaces().detach();
+        self.end_fan_out();
         self.shared.pins().take().map_or(Ok(()), Pins::remove)
     }
 
@@ -437,10 +462,6 @@ impl Relay {
     /// Ends everything that works beside the callers.
     fn end_tasks(&self) {
         self.tasks.end();
-        // Who makes it at this moment finds the data plane closed; with the last handle it goes, too.
-        if let Ok(mut fan_out) = self.shared.fan_out.try_lock() {
-            fan_out.iter_mut().for_each(FanOutSetup::end);
-        }
         if let Ok(mut wire) = self.shared.wire.try_lock() {
             *wire = None;
         }

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Metadata {
-    /// Number of the broadcast on its CPU; before the first, the index of the leg that the packet arrived on.
+    /// Number of the broadcast on its CPU; 0 before the first.
     pub number: u64,
     /// The block that is served; 0 before the first.
     pub block: u32,
@@ -12,8 +12,8 @@ pub struct Metadata {
     pub generation: u32,
     /// Copies that were asked for.
     pub seats: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Index of the leg that the packet arrived on.
+    pub source: u32,
 }
 
 impl Metadata {
@@ -24,7 +24,7 @@ impl Metadata {
     pub fn to_bytes(self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
         let number = self.number.to_ne_bytes();
-        let words = [self.block, self.generation, self.seats, self.reserved].map(u32::to_ne_bytes);
+        let words = [self.block, self.generation, self.seats, self.source].map(u32::to_ne_bytes);
         for (place, byte) in bytes.iter_mut().zip(number.into_iter().chain(words.into_iter().flatten())) {
             *place = byte;
         }
@@ -34,13 +34,13 @@ impl Metadata {
     /// A packet of the leg `source` that waits for its first broadcast.
     #[inline(always)]
     pub const fn first(source: u32, generation: u32) -> Self {
-        Self { number: source as u64, block: 0, generation, seats: 0, reserved: 0 }
+        Self { number: 0, block: 0, generation, seats: 0, source }
     }
 
-    /// A packet that waits for the broadcast to the receivers of this block.
+    /// A packet of the leg `source` that waits for the broadcast to the receivers of this block.
     #[inline(always)]
-    pub const fn further(block: u32, generation: u32) -> Self {
-        Self { number: 0, block, generation, seats: 0, reserved: 0 }
+    pub const fn further(source: u32, block: u32, generation: u32) -> Self {
+        Self { number: 0, block, generation, seats: 0, source }
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_record() {
         let metadata =
-            Metadata { number: 0x0102_0304_0506_0708, block: 9, generation: 10, seats: 11, reserved: 12 };
+            Metadata { number: 0x0102_0304_0506_0708, block: 9, generation: 10, seats: 11, source: 12 };
         // SAFETY: a structure of integers without padding.
         let expected: [u8; Metadata::LENGTH] = unsafe { core::mem::transmute(metadata) };
         assert_eq!(metadata.to_bytes(), expected);

@@ -34,6 +34,12 @@ pub const BULK: usize = 16;
 #[expect(clippy::cast_possible_truncation, reason = "a few dozen")]
 const MAPS_PER_DEVICE: u32 = 2 * (SEATS as u32 + 1);
 
+/// Programs of the `FAN_PROGRAMS` map.
+pub const PROGRAMS: u32 = 1;
+
+/// Where the `FAN_PROGRAMS` map has the program that copies what comes out of the queues.
+pub const BROADCAST: u32 = 0;
+
 /// Elements of the `FANS` map.
 pub const FANS: u32 = DEVICES * MAPS_PER_DEVICE;
 
@@ -95,8 +101,14 @@ pub struct Receiver {
     pub origin: Be32,
     /// The next hop, and whether packets are retagged and leave over IPv6: the constants of [`crate::leg::route`].
     pub route: Route,
-    /// How its packets are retagged.
+    /// How packets of `source` are retagged.
     pub retag: Retag,
+    /// How packets of any other leg are: those of the source before, which still wait while the source is switched.
+    pub retag_before: Retag,
+    /// Index of the leg whose packets it receives.
+    pub source: u32,
+    /// Fills the record up to a multiple of its alignment: 0.
+    pub reserved: u32,
     /// Its IPv6 address.
     pub destination6: Ipv6,
     /// Our IPv6 address that packets leave from.
@@ -195,7 +207,7 @@ mod tests {
 
     #[test]
     fn records_are_spaced_as_the_kernel_spaces_them() {
-        assert_eq!((size_of::<Group>(), size_of::<Receiver>()), (32, 80));
+        assert_eq!((size_of::<Group>(), size_of::<Receiver>()), (32, 120));
         assert!(
             [size_of::<Block>(), size_of::<Losses>(), size_of::<Turn>(), size_of::<Bulk>()]
                 .iter()

@@ -56,7 +56,10 @@ fn copy(ctx: &XdpContext) -> Option<u32> {
         *number += 1;
         *number
     };
-    metadata::overwrite(ctx, Metadata { number, block: index, generation, seats: copies, reserved: 0 })?;
+    metadata::overwrite(
+        ctx,
+        Metadata { number, block: index, generation, seats: copies, source: waiting.source },
+    )?;
     fan.redirect(0, u64::from(BPF_F_BROADCAST)).ok()
 }
 
@@ -69,7 +72,7 @@ fn find(waiting: &Metadata) -> Option<(u32, *mut Block)> {
         let generation = unsafe { (&raw const (*block).generation).read_volatile() };
         return if generation == waiting.generation { Some((waiting.block, block)) } else { stale() };
     }
-    let group = maps::GROUPS.get_ptr_mut(waiting.number as u32)?;
+    let group = maps::GROUPS.get_ptr_mut(waiting.source)?;
     // SAFETY: as in `copy`.
     let (head, generation) = unsafe {
         ((&raw const (*group).head).read_volatile(), (&raw const (*group).generation).read_volatile())

@@ -19,12 +19,20 @@ use crate::maps;
 use crate::plane::{Maps, cpu};
 use crate::rebuild::{self, Exit};
 
+/// What is copied.
+struct Copied {
+    /// Index of the leg that it arrived on.
+    source: u32,
+    /// Slot of the device that the copies leave by.
+    device: u32,
+}
+
 /// The action for one copy.
 #[inline(always)]
 pub(crate) fn deliver(ctx: &XdpContext) -> u32 {
-    let Some((receiver, device)) = whose_turn(ctx) else { return XDP_DROP };
+    let Some((receiver, Copied { source, device })) = whose_turn(ctx) else { return XDP_DROP };
     let length = ctx.data_end() - ctx.data();
-    match rewrite(ctx, receiver, device) {
+    match rewrite(ctx, receiver, source, device) {
         Ok(()) => {
             count(receiver, length);
             losses::note(receiver);
@@ -37,9 +45,9 @@ pub(crate) fn deliver(ctx: &XdpContext) -> u32 {
     }
 }
 
-/// Whom the copy is for, and the slot of the device. `None`: somebody has just left.
+/// Whom the copy is for, and of what it is one. `None`: somebody has just left.
 #[inline(always)]
-fn whose_turn(ctx: &XdpContext) -> Option<(u32, u32)> {
+fn whose_turn(ctx: &XdpContext) -> Option<(u32, Copied)> {
     let metadata = metadata::read(ctx)?;
     let block = maps::BLOCKS.get_ptr(metadata.block)?;
     // SAFETY: a pointer that the map gave stays valid while the program runs; volatile, because the user half writes.
@@ -67,12 +75,12 @@ fn whose_turn(ctx: &XdpContext) -> Option<(u32, u32)> {
     }
     // SAFETY: as above; the seat is within the array.
     let receiver = unsafe { (&raw const (*block).receivers).cast::<u32>().add(seat).read_volatile() };
-    if receiver == 0 { None } else { Some((receiver, device)) }
+    if receiver == 0 { None } else { Some((receiver, Copied { source: metadata.source, device })) }
 }
 
 /// Gives the copy the receiver's headers.
 #[inline(always)]
-fn rewrite(ctx: &XdpContext, receiver: u32, device: u32) -> Result<(), Loss> {
+fn rewrite(ctx: &XdpContext, receiver: u32, source: u32, device: u32) -> Result<(), Loss> {
     let receiver = maps::RECEIVERS.get_ptr_mut(receiver).ok_or(Loss::NextHopUnresolved)?;
     // SAFETY: a pointer that the map gave stays valid while the program runs; volatile, because the user half writes.
     let route = unsafe { (&raw const (*receiver).route).read_volatile() };
@@ -90,10 +98,10 @@ fn rewrite(ctx: &XdpContext, receiver: u32, device: u32) -> Result<(), Loss> {
     let packet = packet(ctx);
     match Ethernet::parse(&packet) {
         Ok((ethernet, Payload::Ipv4, offset)) => {
-            datagram::<Ipv4Udp<'_>>(ctx, &packet, ethernet, offset, receiver, hop)
+            datagram::<Ipv4Udp<'_>>(ctx, &packet, ethernet, offset, (receiver, source), hop)
         }
         Ok((ethernet, Payload::Ipv6, offset)) => {
-            datagram::<Ipv6Udp<'_>>(ctx, &packet, ethernet, offset, receiver, hop)
+            datagram::<Ipv6Udp<'_>>(ctx, &packet, ethernet, offset, (receiver, source), hop)
         }
         Err(_) => Err(Loss::NoRoom),
     }
@@ -106,7 +114,7 @@ fn datagram<'a, D: Readdressed<'a>>(
     packet: &Packet<'a>,
     mut ethernet: Ethernet<'a>,
     offset: usize,
-    receiver: *mut Receiver,
+    (receiver, source): (*mut Receiver, u32),
     hop: &NextHop,
 ) -> Result<(), Loss> {
     let mut datagram = D::parse(packet, offset).map_err(|_| Loss::NoRoom)?;
@@ -129,7 +137,11 @@ fn datagram<'a, D: Readdressed<'a>>(
     let change = if route.has(route::RETAGGED) {
         // SAFETY: the record is part of one that a map gave.
         unsafe {
-            let retag = &raw mut (*receiver).retag;
+            let retag = if (&raw const (*receiver).source).read_volatile() == source {
+                &raw mut (*receiver).retag
+            } else {
+                &raw mut (*receiver).retag_before
+            };
             decide::retag_as(&Maps, retag, &mut datagram, packet, offset + D::HEADERS)
         }
     } else {

@@ -26,7 +26,7 @@ fn queue(ctx: &XdpContext) -> Option<u32> {
     let (_, generation) = words(maps::BLOCKS.get_ptr_mut(next)?);
     // SAFETY: as in `words`.
     let cpu = unsafe { (&raw const (*block).cpu).read_volatile() };
-    metadata::overwrite(ctx, Metadata::further(next, generation))?;
+    metadata::overwrite(ctx, Metadata::further(served.source, next, generation))?;
     maps::FAN_CPUS.redirect(cpu, u64::from(XDP_DROP)).ok()
 }
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use relay_common::fan_out::{QUEUE, SEATS, fan_index};
+use relay_common::fan_out::{BROADCAST, QUEUE, SEATS, fan_index};
 
 use super::FanOutError;
 use crate::kernel::FanOutPrograms;
@@ -43,7 +43,8 @@ fn parse(text: &str) -> Option<Vec<u32>> {
     Some(cpus)
 }
 
-/// Makes a queue for each CPU.
+/// Makes a queue for each CPU that has none. One that a predecessor made stays: what waits there would come beside what waits in
+/// another.
 ///
 /// # Errors
 /// The kernel refused.
@@ -52,14 +53,25 @@ pub(super) fn make_queues(
     cpus: &[u32],
     programs: &FanOutPrograms,
 ) -> Result<(), FanOutError> {
+    let failed = |source| FanOutError::Kernel { what: "making the queue before the broadcast", source };
     for cpu in cpus {
-        let value = WithProgram { what: QUEUE, program: programs.broadcast.as_raw_fd() };
-        bpf::enter(queues, cpu, &value).map_err(|source| FanOutError::Kernel {
-            what: "making the queue before the broadcast",
-            source,
-        })?;
+        let there = bpf::look_up::<[u32; 2]>(queues, cpu).map_err(failed)?;
+        if there.is_none_or(|[length, _]| length == 0) {
+            let value = WithProgram { what: QUEUE, program: programs.queue.as_raw_fd() };
+            bpf::enter(queues, cpu, &value).map_err(failed)?;
+        }
     }
     Ok(())
+}
+
+/// Has the queues hand packets to this broadcast: each packet goes to the one of until now, or to this.
+///
+/// # Errors
+/// The kernel refused.
+pub(super) fn hand_over(slots: BorrowedFd<'_>, programs: &FanOutPrograms) -> Result<(), FanOutError> {
+    let program = programs.broadcast.as_raw_fd();
+    bpf::enter(slots, &BROADCAST, &program)
+        .map_err(|source| FanOutError::Kernel { what: "handing over to the broadcast", source })
 }
 
 /// Makes the device maps of one device: for each number of copies, with and without the way to the next block, which begins

@@ -7,30 +7,28 @@ mod error;
 mod pair;
 mod reader;
 mod records;
+mod setup;
 mod trial;
 
-use std::collections::HashMap;
 use std::mem::offset_of;
-use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use relay_common::fan_out::{FanDevice, Group, Losses, Receiver};
 use relay_common::leg::{Traffic, traffic_index};
+use relay_common::retag::Retag;
 use relay_common::verdict::Loss;
 
-use crate::LoadError;
 use crate::counters::Sent;
-use crate::kernel::{FanOutKernel, FanOutPrograms};
+use crate::kernel::FanOutKernel;
 use crate::netlink::Link;
 use crate::statistics::Path;
-use blocks::Blocks;
+use blocks::{Blocks, Left};
 
 pub use error::FanOutError;
-use pair::{Pair, Purpose};
 pub(crate) use reader::Reader;
 pub(crate) use records::Records;
+pub(crate) use setup::FanOutSetup;
 
 /// Bytes that the kernel allows beyond the MTU of a device: the Ethernet header and one tag.
 const LINK_HEADERS: u32 = 18;
@@ -64,22 +62,22 @@ pub(crate) struct FanOut {
     path: Path,
 }
 
-/// What the kernel needs before the first group, and for each device.
-pub(crate) struct FanOutSetup {
-    fans: std::os::fd::OwnedFd,
-    queues: std::os::fd::OwnedFd,
-    programs: Result<FanOutPrograms, Arc<LoadError>>,
-    pair: Option<Pair>,
-    cpus: Vec<u32>,
-}
-
 impl FanOut {
     /// No group; `slots` legs are counted on so many CPUs.
     pub(crate) fn new(kernel: FanOutKernel, slots: u32, cpus: u32) -> (Self, FanOutSetup) {
-        let FanOutKernel { groups, blocks, receivers, losses, traffic, devices, fans, queues, programs } =
-            kernel;
-        let setup =
-            FanOutSetup { fans, queues, programs: programs.map_err(Arc::new), pair: None, cpus: Vec::new() };
+        let FanOutKernel {
+            groups,
+            blocks,
+            receivers,
+            losses,
+            traffic,
+            devices,
+            fans,
+            queues,
+            program_slots,
+            programs,
+        } = kernel;
+        let setup = FanOutSetup::new(fans, queues, program_slots, programs);
         let records = Records { groups, blocks, receivers, losses, traffic, devices };
         (Self::over(records, slots, cpus, Path::Xdp), setup)
     }
@@ -94,9 +92,44 @@ impl FanOut {
         Self { blocks, records, slots, stretches, path }
     }
 
+    /// Takes over the groups of `sources`, legs that may have receivers, which a predecessor left in the records.
+    /// `may_receive` says which legs may be receivers. What makes no sense there is taken out.
+    pub(crate) fn adopt(&mut self, sources: &[u32], may_receive: impl Fn(u32) -> bool, now: Instant) {
+        self.blocks.adopt(&Left { sources, may_receive, cpus: self.stretches }, now);
+    }
+
+    /// Has the record of an adopted receiver say what it should, if it was damaged or written half. How far a stream has come that
+    /// `continues` stays.
+    pub(crate) fn correct(&self, source: u32, receiver: u32, record: Receiver, continues: bool) {
+        let found = self.records.receivers.read_settled(receiver);
+        // A switch of its source was begun, or taken back: its packets are those of the source before.
+        let retag = if found.source == source { found.retag } else { found.retag_before };
+        let progress = Retag {
+            offsets: retag.offsets,
+            base_timestamp: retag.base_timestamp,
+            base_time: retag.base_time,
+            base_sequence: retag.base_sequence,
+            ..record.retag
+        };
+        let expected = Receiver {
+            retag: if continues { progress } else { record.retag },
+            retag_before: found.retag_before,
+            source,
+            ..record
+        };
+        if found != expected {
+            self.records.receivers.write(receiver, expected);
+        }
+    }
+
     /// Whether a leg has receivers.
     pub(crate) fn has_group(&self, source: u32) -> bool {
         self.blocks.has_group(source)
+    }
+
+    /// Whether any leg has receivers.
+    pub(crate) fn has_groups(&self) -> bool {
+        !self.blocks.is_empty()
     }
 
     /// Makes a slot a receiver of another, from the next packet on. `record` says where its packets go.
@@ -114,7 +147,7 @@ impl FanOut {
     ) -> Result<(), FanOutError> {
         let cpu =
             cpus.iter().copied().min_by_key(|cpu| self.blocks.load(*cpu)).ok_or(FanOutError::NoDevice)?;
-        self.records.receivers.write(receiver, record);
+        self.records.receivers.write(receiver, Receiver { source, ..record });
         let device = self.place(device);
         let joined = self.blocks.join(source, receiver, device, cpu, now);
         if joined { Ok(()) } else { Err(FanOutError::Full(relay_common::fan_out::BLOCKS)) }
@@ -133,10 +166,11 @@ impl FanOut {
     pub(crate) fn store(&self, receiver: u32, record: Receiver) {
         let route = self.records.receivers.word32(receiver, offset_of!(Receiver, route));
         route.store(0, Ordering::Release);
-        let retag = self.records.receivers.read(receiver).retag;
+        let Receiver { retag, retag_before, source, .. } = self.records.receivers.read(receiver);
+        let nowhere = relay_common::leg::Route::default();
         self.records
             .receivers
-            .write(receiver, Receiver { route: relay_common::leg::Route::default(), retag, ..record });
+            .write(receiver, Receiver { route: nowhere, retag, retag_before, source, ..record });
         route.store(record.route.word(), Ordering::Release);
     }
 
@@ -195,53 +229,5 @@ impl FanOut {
                 .word32(slot, offset_of!(FanDevice, largest))
                 .store(largest, Ordering::Relaxed);
         }
-    }
-}
-
-impl FanOutSetup {
-    /// Makes what the first group needs, once; in the network namespace of the calling thread. Returns the CPUs that make
-    /// copies.
-    ///
-    /// # Errors
-    /// The kernel refused something.
-    pub(crate) fn prepare(&mut self, devices: &HashMap<u32, u32>) -> Result<Vec<u32>, FanOutError> {
-        if let Some(cpus) = self.prepared() {
-            return Ok(cpus);
-        }
-        let programs = self.programs.as_ref().map_err(|error| FanOutError::Programs(Arc::clone(error)))?;
-        let cpus = devices::online_cpus()?;
-        let interface = devices.keys().min().copied().ok_or(FanOutError::NoDevice)?;
-        trial::run(interface, &cpus)?;
-        let pair = Pair::make(Purpose::Further, interface, cpus.len(), programs.further.as_fd())?;
-        devices::make_queues(self.queues.as_fd(), &cpus, programs)?;
-        for (interface, slot) in devices {
-            devices::make_fans(self.fans.as_fd(), *slot, *interface, pair.near, programs)?;
-        }
-        self.pair = Some(pair);
-        self.cpus = cpus;
-        Ok(self.cpus.clone())
-    }
-
-    /// The CPUs that make copies, once everything is made.
-    pub(crate) fn prepared(&self) -> Option<Vec<u32>> {
-        self.pair.as_ref().map(|_| self.cpus.clone())
-    }
-
-    /// A device was made anew: the kernel has taken it out of all maps.
-    ///
-    /// # Errors
-    /// The kernel refused something.
-    pub(crate) fn device_made(&self, slot: u32, interface: u32) -> Result<(), FanOutError> {
-        match (&self.pair, &self.programs) {
-            (Some(pair), Ok(programs)) => {
-                devices::make_fans(self.fans.as_fd(), slot, interface, pair.near, programs)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes the devices that were made.
-    pub(crate) fn end(&mut self) {
-        self.pair = None;
     }
 }

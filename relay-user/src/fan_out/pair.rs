@@ -1,15 +1,17 @@
 //! Pairs of devices of our own. One leads from one block of a group to the next: what enters at its near end comes out at its
 //! far end, where a program queues it again.
 
+use std::fs;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rtnetlink::packet_route::RouteNetlinkMessage as Order;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::FanOutError;
-use crate::kernel::bpf;
+use crate::kernel::{FanOutPrograms, bpf};
 use crate::netlink::Queries;
 
 /// Largest packets that fit between the two: as many bytes as a veth with a program takes in one buffer.
@@ -29,17 +31,19 @@ pub(super) enum Purpose {
     TrialFurther,
 }
 
-/// A pair; dropped, it is removed.
+/// A pair; dropped, it is removed, unless a successor finds it.
 pub(super) struct Pair {
     /// Index of the near end.
     pub(super) near: u32,
     queries: Queries,
-    _link: OwnedFd,
+    link: OwnedFd,
+    is_kept: bool,
 }
 
 impl Pair {
-    /// Makes a pair in the network namespace of the calling thread, with a program at its far end. One of its name was left by a
-    /// process that was killed, and goes.
+    /// Makes a pair in the network namespace of the calling thread, with a program at its far end, and pins the link there in
+    /// `folder`, if there is one, under the index of the near end. One of its name was left by a process that was killed, and
+    /// goes.
     ///
     /// # Errors
     /// The kernel refused.
@@ -48,14 +52,12 @@ impl Pair {
         interface: u32,
         cpus: usize,
         at_far_end: BorrowedFd<'_>,
+        folder: Option<&Path>,
     ) -> Result<Self, FanOutError> {
-        Self::try_make(purpose, interface, cpus, at_far_end).map_err(|source| FanOutError::Kernel {
-            what: match purpose {
-                Purpose::Further => "making the pair of devices between blocks",
-                Purpose::Trial | Purpose::TrialFurther => "making pairs of devices to try the kernel on",
-            },
-            source,
-        })
+        Self::try_make(purpose, interface, cpus, at_far_end, folder).map_err(failed(match purpose {
+            Purpose::Further => "making the pair of devices between blocks",
+            Purpose::Trial | Purpose::TrialFurther => "making pairs of devices to try the kernel on",
+        }))
     }
 
     fn try_make(
@@ -63,6 +65,7 @@ impl Pair {
         interface: u32,
         cpus: usize,
         at_far_end: BorrowedFd<'_>,
+        folder: Option<&Path>,
     ) -> io::Result<Self> {
         let mut queries = Queries::open()?;
         let [near, far] = match purpose {
@@ -84,8 +87,62 @@ impl Pair {
         for end in [near, far] {
             queries.order_link(Order::SetLink(LinkUnspec::new_with_index(end).up().build()))?;
         }
-        Ok(Self { near, queries, _link: link })
+        let mut pair = Self { near, queries, link, is_kept: false };
+        if let Some(folder) = folder {
+            fs::create_dir_all(folder)?;
+            bpf::pin(pair.link.as_fd(), &folder.join(near.to_string()))?;
+            pair.is_kept = true;
+        }
+        Ok(pair)
     }
+
+    /// The pair that a predecessor left, whose link is pinned in `folder`. It goes on with the predecessor's program. What is
+    /// pinned there of a pair that is gone is removed.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or written.
+    pub(super) fn find(folder: &Path) -> Result<Option<Self>, FanOutError> {
+        Self::try_find(folder).map_err(failed("finding the pair of devices between blocks"))
+    }
+
+    fn try_find(folder: &Path) -> io::Result<Option<Self>> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            entries => entries?,
+        };
+        for entry in entries {
+            let pin = entry?.path();
+            let near = pin.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let living = bpf::open(&pin)
+                .ok()
+                .filter(|link| bpf::link_interface(link.as_fd()).is_ok_and(|interface| interface != 0));
+            match near.zip(living) {
+                Some((near, link)) => {
+                    return Ok(Some(Self { near, queries: Queries::open()?, link, is_kept: true }));
+                }
+                None => fs::remove_file(pin)?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts a program in the place of the one at the far end: every packet is seen by the old one or the new one.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub(super) fn run(&self, programs: &FanOutPrograms) -> Result<(), FanOutError> {
+        bpf::update_link(self.link.as_fd(), programs.further.as_fd())
+            .map_err(failed("replacing the program between blocks"))
+    }
+
+    /// Removes the pair, whoever might find it.
+    pub(super) fn remove(mut self) {
+        self.is_kept = false;
+    }
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> FanOutError {
+    move |source| FanOutError::Kernel { what, source }
 }
 
 /// Both ends, with a queue for each CPU.
@@ -103,6 +160,9 @@ fn description(near: &str, far: &str, cpus: usize) -> LinkMessage {
 
 impl Drop for Pair {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         if let Err(error) = self.queries.order_link(Order::DelLink(named(self.near))) {
             tracing::warn!(%error, "a pair of devices that fan-out has made cannot be removed");
         }

@@ -38,3 +38,23 @@ impl Records {
         })
     }
 }
+
+/// For tests of adoption.
+#[cfg(any(test, fuzzing))]
+impl Records {
+    /// Writes one word of one of the maps that lead to receivers.
+    pub(crate) fn damage(&self, map: u8, place: u32, value: u32) {
+        use crate::state::damaged::write;
+        match map % 6 {
+            0 | 1 => write(&self.groups, place, value),
+            // Few blocks are in use.
+            2..=4 => write(&self.blocks, place % 128, value),
+            _ => write(&self.receivers, place, value),
+        }
+    }
+
+    /// The first block of a leg's group.
+    pub(crate) fn head(&self, source: u32) -> u32 {
+        self.groups.read(source).head
+    }
+}

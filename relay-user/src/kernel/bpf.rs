@@ -25,10 +25,14 @@ const LINK_TYPE_XDP: u32 = 6;
 pub(crate) const HASH: u32 = 1;
 /// `BPF_MAP_TYPE_ARRAY`.
 pub(crate) const ARRAY: u32 = 2;
+/// `BPF_MAP_TYPE_PROG_ARRAY`.
+pub(crate) const PROGRAM_ARRAY: u32 = 3;
 /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
 pub(crate) const PER_CPU_ARRAY: u32 = 6;
 /// `BPF_MAP_TYPE_DEVMAP`.
 pub(crate) const DEVMAP: u32 = 14;
+/// `BPF_MAP_TYPE_CPUMAP`.
+pub(crate) const CPU_MAP: u32 = 16;
 /// `BPF_MAP_TYPE_RINGBUF`.
 pub(crate) const RING: u32 = 27;
 /// `BPF_F_MMAPABLE`.

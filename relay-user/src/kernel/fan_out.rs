@@ -2,13 +2,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use aya::Ebpf;
 use aya::maps::{Map, MapData};
 use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader};
 use relay_common::fan_out::{Block, FanDevice, Group, Losses, Receiver};
 use relay_common::leg::Traffic;
 
-use super::{Capacity, LoadError, SharedArray, program, refused_program, shared};
+use super::{LoadError, SharedArray, program, refused_program, shared};
 
 /// What fan-out has in the kernel.
 pub(crate) struct FanOutKernel {
@@ -22,23 +22,22 @@ pub(crate) struct FanOutKernel {
     pub(crate) fans: OwnedFd,
     /// The queues before the broadcast, by CPU.
     pub(crate) queues: OwnedFd,
+    /// What the queues hand packets to.
+    pub(crate) program_slots: OwnedFd,
     /// The programs, or why the kernel takes none.
     pub(crate) programs: Result<FanOutPrograms, LoadError>,
 }
 
 /// The programs beside the one that runs where packets arrive.
 pub(crate) struct FanOutPrograms {
-    /// Behind the queue of a CPU.
+    /// Behind the queue of a CPU; hands over to the next.
+    pub(crate) queue: OwnedFd,
+    /// For each packet that comes out of a queue.
     pub(crate) broadcast: OwnedFd,
     /// For each copy.
     pub(crate) deliver: OwnedFd,
     /// On the way to the next block.
     pub(crate) further: OwnedFd,
-}
-
-/// Makes a queue for each CPU possible: the kernel takes no more than it has.
-pub(super) fn size(loader: &mut EbpfLoader<'_>, capacity: Capacity) {
-    loader.map_max_entries("FAN_CPUS", capacity.cpus);
 }
 
 /// Takes the maps out of the object, when all programs are loaded.
@@ -55,6 +54,7 @@ pub(super) fn take(
         devices: shared(ebpf, "FAN_DEVICES")?,
         fans: descriptor(ebpf, "FANS")?,
         queues: descriptor(ebpf, "FAN_CPUS")?,
+        program_slots: descriptor(ebpf, "FAN_PROGRAMS")?,
         programs,
     })
 }
@@ -62,6 +62,7 @@ pub(super) fn take(
 /// Loads the programs while the object has its maps; everything else works without them.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<FanOutPrograms, LoadError> {
     Ok(FanOutPrograms {
+        queue: load_one(ebpf, "fan_out_queue")?,
         broadcast: load_one(ebpf, "fan_out_broadcast")?,
         deliver: load_one(ebpf, "fan_out_deliver")?,
         further: load_one(ebpf, "fan_out_further")?,
@@ -79,7 +80,7 @@ pub(super) fn load_one(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, L
 fn descriptor(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
     let mismatch = || LoadError::Mismatch { kind: "map", name, source: None };
     let map: MapData = match ebpf.take_map(name).ok_or_else(mismatch)? {
-        Map::ArrayOfMaps(data) | Map::CpuMap(data) => data,
+        Map::ArrayOfMaps(data) | Map::CpuMap(data) | Map::ProgramArray(data) => data,
         _ => return Err(mismatch()),
     };
     map.fd().as_fd().try_clone_to_owned().map_err(|error| LoadError::Refused(error.into()))

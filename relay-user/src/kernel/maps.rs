@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use aya::maps::MapData;
-use relay_common::fan_out::{self, Block, Bulk, Group, Losses, Receiver};
+use relay_common::fan_out::{self, Block, Bulk, FanDevice, Group, Losses, Receiver, Turn};
 use relay_common::ledger::{Ledger, NeighbourRecord};
 use relay_common::leg::{Addresses6, Admission, HINTS, Leg, LegDrops, LegHint, Traffic};
 use relay_common::limits::{self, BUCKETS_PER_RECORD, leg_buckets};
@@ -54,6 +54,8 @@ impl Capacity {
 pub(crate) enum Length {
     /// Always so many.
     Fixed(u32),
+    /// One for each processor.
+    Cpus,
     /// Enough for all buckets of the leg table.
     Buckets,
     /// One for each slot.
@@ -122,6 +124,11 @@ pub(crate) const KEPT: &[Kept] = &[
     array::<Receiver>("RECEIVERS", Length::Slots),
     array::<Losses>("RECEIVER_LOSSES", Length::Slots),
     array::<Traffic>("RECEIVER_TRAFFIC", Length::SlotsByCpu),
+    array::<FanDevice>("FAN_DEVICES", Length::Fixed(limits::DEVICES)),
+    Kept { length: Length::Cpus, ..other("FAN_CPUS", bpf::CPU_MAP, 4, 8, 0) },
+    other("FAN_PROGRAMS", bpf::PROGRAM_ARRAY, 4, 4, fan_out::PROGRAMS),
+    other("BROADCASTS", bpf::PER_CPU_ARRAY, 4, 8, 1),
+    other("TURNS", bpf::PER_CPU_ARRAY, 4, size_of::<Turn>(), limits::DEVICES),
     other("BULKS", bpf::PER_CPU_ARRAY, 4, size_of::<Bulk>(), 1),
     other("DEVICES", bpf::DEVMAP, 4, 8, limits::DEVICES),
     other("DEVICE_SLOTS", bpf::HASH, 4, 4, limits::DEVICES),
@@ -138,6 +145,7 @@ impl Kept {
     pub(crate) fn entries(&self, capacity: Capacity) -> u32 {
         match self.length {
             Length::Fixed(entries) => entries,
+            Length::Cpus => capacity.cpus,
             Length::Buckets => capacity.buckets() / BUCKETS_PER_RECORD,
             Length::Slots => capacity.slots,
             Length::SlotsByCpu => capacity.by_cpu(),

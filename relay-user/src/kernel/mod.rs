@@ -177,7 +177,6 @@ impl Kernel {
                 loader.map_pin_path(map.name, folder.join(map.name));
             }
         }
-        fan_out::size(&mut loader, capacity);
         let of_user = |name| -> Result<MapData, LoadError> {
             let mismatch = || LoadError::Mismatch { kind: "map", name, source: None };
             KEPT.iter().find(|map| map.name == name).ok_or_else(mismatch)?.of_user(folder, capacity)

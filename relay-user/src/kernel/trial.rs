@@ -39,7 +39,6 @@ impl TrialKernel {
         for map in KEPT.iter().filter(|map| map.owner == Owner::Program) {
             loader.map_max_entries(map.name, map.entries(capacity));
         }
-        fan_out::size(&mut loader, capacity);
         let mut ebpf = loader
             .override_global("LEG_SLOTS", &capacity.slots, true)
             .load(object::bytes())

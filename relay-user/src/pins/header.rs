@@ -140,7 +140,7 @@ impl Header {
 
 /// The records of this version, one line each: name, bytes, then name, offset and bytes of each field. An array whose
 /// elements have names is listed element by element, so that each is found again when others come or go.
-fn describe() -> String {
+pub(super) fn describe() -> String {
     let mut text = String::new();
     for record in RECORDS {
         // Writing to a string cannot fail.

@@ -11,10 +11,11 @@ use relay_common::leg::LegKey;
 use relay_common::limits::BUCKETS_PER_RECORD;
 
 use super::header::{Header, Phase};
+use crate::fan_out::FanOutError;
 use crate::kernel::{Capacity, RawArray, bpf};
 
 /// Maps whose records are copied field by field, and the name of their records.
-const RECORDS: [(&str, &str); 11] = [
+const RECORDS: [(&str, &str); 16] = [
     ("LEG_HINTS", "LegHint"),
     ("LEGS", "Leg"),
     ("ADMISSIONS", "Admission"),
@@ -26,10 +27,27 @@ const RECORDS: [(&str, &str); 11] = [
     ("LEDGER", "Ledger"),
     ("NEXT_HOPS", "NextHop"),
     ("NEIGHBOURS", "NeighbourRecord"),
+    ("GROUPS", "Group"),
+    ("BLOCKS", "Block"),
+    ("RECEIVERS", "Receiver"),
+    ("RECEIVER_LOSSES", "Losses"),
+    ("FAN_DEVICES", "FanDevice"),
 ];
 
-/// Words that a program sets once, by exchanging them for what was there.
-const LEARNED: [(&str, &str, &str); 2] = [("LEGS", "Leg", "source"), ("RETAGS", "Retag", "offsets")];
+/// Maps that count by leg and CPU.
+const BY_CPU: [&str; 2] = ["TRAFFIC", "RECEIVER_TRAFFIC"];
+
+/// Maps in which every writer adds, and their records.
+const ADDED: [(&str, &str); 3] =
+    [("LEG_DROPS", "LegDrops"), ("RECEIVER_LOSSES", "Losses"), ("GROUPS", "Group")];
+
+/// Words that a program sets once, by exchanging them for what was there: the map, and where in its record the word is, by
+/// fields of records within each other.
+const LEARNED: [(&str, &[(&str, &str)]); 3] = [
+    ("LEGS", &[("Leg", "source")]),
+    ("RETAGS", &[("Retag", "offsets")]),
+    ("RECEIVERS", &[("Receiver", "retag"), ("Retag", "offsets")]),
+];
 
 /// Where the fields of a record are, by name: offset and bytes.
 type Fields = HashMap<String, (usize, usize)>;
@@ -62,12 +80,8 @@ struct Side {
 
 impl Side {
     fn open(folder: &Path, header: &Header) -> io::Result<Self> {
-        let names = RECORDS.iter().map(|(name, _)| *name).chain([
-            "TRAFFIC",
-            "QUALITY",
-            "LEG_BUCKETS",
-            "PAYLOAD_MAPS",
-        ]);
+        let names = RECORDS.iter().map(|(name, _)| *name).chain(BY_CPU);
+        let names = names.chain(["QUALITY", "LEG_BUCKETS", "PAYLOAD_MAPS"]);
         let mut arrays = HashMap::new();
         for name in names {
             match RawArray::open(&folder.join("maps").join(name)) {
@@ -85,6 +99,14 @@ impl Side {
     fn field(&self, record: &str, field: &str) -> Option<(usize, usize)> {
         self.layout.get(record)?.get(field).copied()
     }
+
+    /// Offset and bytes of a field within a field.
+    fn inner(&self, fields: &[(&str, &str)]) -> Option<(usize, usize)> {
+        fields.iter().try_fold((0, 0), |(start, _), (record, field)| {
+            let (offset, size) = self.field(record, field)?;
+            Some((start + offset, size))
+        })
+    }
 }
 
 /// Both sides, and what the new one held when the program changed.
@@ -93,7 +115,7 @@ pub(super) struct Migration<'a> {
     new: Side,
     old_folder: &'a Path,
     new_folder: &'a Path,
-    /// Dropped packets and bytes when they were copied, in the order of [`Migration::drops`].
+    /// What had been counted when it was copied, in the order of [`Migration::added`].
     copied: Vec<u64>,
 }
 
@@ -119,8 +141,20 @@ impl<'a> Migration<'a> {
         self.copy_buckets();
         self.copy_devices()?;
         // The copies, because the old words may have counted since.
-        self.copied = self.drops().into_iter().map(|(_, new)| new.load(Ordering::Relaxed)).collect();
+        self.copied = self.added().into_iter().map(|(_, new)| new.load(Ordering::Relaxed)).collect();
         Ok(())
+    }
+
+    /// The slots of interfaces.
+    fn devices(&self) -> io::Result<HashMap<u32, u32>> {
+        let map = bpf::open(&self.new_folder.join("maps").join("DEVICES"))?;
+        let mut devices = HashMap::new();
+        for slot in 0..relay_common::limits::DEVICES {
+            if let Some([interface, _]) = bpf::look_up::<[u32; 2]>(map.as_fd(), &slot)? {
+                devices.insert(interface, slot);
+            }
+        }
+        Ok(devices)
     }
 
     /// Puts the new program into every link, and pins the links on the new side.
@@ -144,13 +178,15 @@ impl<'a> Migration<'a> {
 
     /// Adds what the old program counted and learned after the copy. It must have ended everywhere.
     pub(super) fn settle(&self) {
-        for (map, record, field) in LEARNED {
-            self.settle_learned(map, record, field);
+        for (map, fields) in LEARNED {
+            self.settle_learned(map, fields);
         }
-        for ((old, new), copied) in self.drops().into_iter().zip(&self.copied) {
+        for ((old, new), copied) in self.added().into_iter().zip(&self.copied) {
             new.fetch_add(old.load(Ordering::Relaxed).saturating_sub(*copied), Ordering::Relaxed);
         }
-        self.settle_traffic();
+        for map in BY_CPU {
+            self.settle_traffic(map);
+        }
     }
 
     /// Slots that both sides have.
@@ -246,17 +282,16 @@ impl<'a> Migration<'a> {
     }
 
     /// What was learned since it was copied.
-    fn settle_learned(&self, map: &str, record: &str, field: &str) {
+    fn settle_learned(&self, map: &str, fields: &[(&str, &str)]) {
         let (Some(old), Some(new)) = (self.old.arrays.get(map), self.new.arrays.get(map)) else { return };
-        let (Some((from, 8)), Some((to, 8))) = (self.old.field(record, field), self.new.field(record, field))
-        else {
+        let (Some((from, 8)), Some((to, 8))) = (self.old.inner(fields), self.new.inner(fields)) else {
             return;
         };
         for slot in 1..self.slots() {
             let (Some(old), Some(new)) = (old.word64(slot, from), new.word64(slot, to)) else { continue };
             let learned = old.load(Ordering::Acquire);
             if learned != 0 && new.load(Ordering::Acquire) == 0 {
-                if field == "source" {
+                if map == "LEGS" {
                     self.copy_source_address(slot);
                 }
                 // The new program may just have learned by itself.
@@ -276,10 +311,8 @@ impl<'a> Migration<'a> {
     }
 
     /// All that the old side sent on goes into the stretch that only the user half writes.
-    fn settle_traffic(&self) {
-        let (Some(old), Some(new)) = (self.old.arrays.get("TRAFFIC"), self.new.arrays.get("TRAFFIC")) else {
-            return;
-        };
+    fn settle_traffic(&self, map: &str) {
+        let (Some(old), Some(new)) = (self.old.arrays.get(map), self.new.arrays.get(map)) else { return };
         for field in ["packets", "bytes"] {
             let (Some((from, 8)), Some((to, 8))) =
                 (self.old.field("Traffic", field), self.new.field("Traffic", field))
@@ -302,26 +335,26 @@ impl<'a> Migration<'a> {
         }
     }
 
-    /// The counters of drops on both sides, that both have.
-    fn drops(&self) -> Vec<(&AtomicU64, &AtomicU64)> {
+    /// The counters on both sides, that both have and every writer adds to.
+    fn added(&self) -> Vec<(&AtomicU64, &AtomicU64)> {
+        ADDED.iter().flat_map(|(map, record)| self.added_in(map, record)).collect()
+    }
+
+    fn added_in(&self, map: &str, record: &str) -> Vec<(&AtomicU64, &AtomicU64)> {
         let mut words = Vec::new();
-        let (Some(old), Some(new)) = (self.old.arrays.get("LEG_DROPS"), self.new.arrays.get("LEG_DROPS"))
-        else {
+        let (Some(old), Some(new)) = (self.old.arrays.get(map), self.new.arrays.get(map)) else {
             return words;
         };
-        let mut fields: Vec<(&String, usize)> = self
-            .new
-            .layout
-            .get("LegDrops")
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, (to, size))| {
-                ((name == "bytes" || name.starts_with("packets.")) && *size == 8).then_some((name, *to))
-            })
+        let counts =
+            |name: &str| matches!(name, "bytes" | "entered" | "stale") || name.starts_with("packets.");
+        let fields = self.new.layout.get(record).into_iter().flatten();
+        let mut fields: Vec<(&String, usize)> = fields
+            .filter(|(name, (_, size))| counts(name) && *size == 8)
+            .map(|(name, (to, _))| (name, *to))
             .collect();
         fields.sort_unstable();
         for (name, to) in fields {
-            let Some((from, 8)) = self.old.field("LegDrops", name) else { continue };
+            let Some((from, 8)) = self.old.field(record, name) else { continue };
             for slot in 0..self.slots() {
                 words.extend(old.word64(slot, from).zip(new.word64(slot, to)));
             }
@@ -343,13 +376,19 @@ pub(super) fn wait_for_programs() {
 }
 
 /// Does everything: afterwards the new folder is all that is needed.
-pub(super) fn run(old: (&Path, &Header), new: (&Path, &Header), program: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn run(
+    old: (&Path, &Header),
+    new: (&Path, &Header),
+    program: BorrowedFd<'_>,
+    put_in_place: impl FnOnce(&HashMap<u32, u32>) -> Result<(), FanOutError>,
+) -> io::Result<()> {
     let mut migration = Migration::open(old, new)?;
     // A predecessor that was killed in between had copied everything; what it knew of drops is lost with it.
     if new.1.phase() == Phase::Building {
         migration.copy()?;
         new.1.set_phase(Phase::Switching);
     }
+    put_in_place(&migration.devices()?).map_err(io::Error::other)?;
     migration.switch(program)?;
     wait_for_programs();
     migration.settle();

@@ -5,14 +5,17 @@
 //! STATE/v1/HEADER    which layout, how many legs, how far it is made
 //! STATE/v1/maps/     every map of `kernel::KEPT`
 //! STATE/v1/links/    one link for each interface: its index and the XDP mode
+//! STATE/v1/pair/     the link on the pair of devices between blocks of receivers, if there were groups
 //! STATE/v1/tracepoints/  the programs that count what devices refuse
 //! ```
 
 mod bpffs;
+mod carry;
 mod header;
 mod lock;
 mod migrate;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use relay_common::layout::LAYOUT;
 
+use crate::fan_out::FanOutError;
 use crate::kernel::{Capacity, bpf};
 use header::{Header, Phase};
 use lock::Lock;
@@ -128,6 +132,9 @@ pub(crate) struct Pins {
     _lock: Lock,
 }
 
+/// The folder with the link of the pair of devices between blocks of receivers.
+const PAIR: &str = "pair";
+
 /// The folder of maps that are being filled from others.
 const NEXT: &str = "next";
 
@@ -163,33 +170,50 @@ impl Pins {
             let state = state.to_owned();
             return Ok(Self { state, folder, header, capacity, previous: None, _lock: lock });
         }
-        let previous = Some((folder, header));
         // A predecessor may have been killed while the programs were replaced: go on with what it had copied.
         let begun = Header::open(&next).filter(|begun| begun.phase() == Phase::Switching && begun.is_ours());
-        let (header, capacity) = match begun {
+        let (own_header, own_capacity) = match begun {
             Some(begun) => {
                 let capacity = begun.capacity();
                 (begun, capacity)
             }
             None => {
                 remove(&next).map_err(refused)?;
-                let capacity = Capacity { slots: wanted.slots.max(capacity.slots), ..wanted };
-                (make(&next, capacity, network)?, capacity)
+                let found = capacity;
+                let capacity = Capacity { slots: wanted.slots.max(found.slots), ..wanted };
+                let begun = make(&next, capacity, network)?;
+                if found.cpus == capacity.cpus {
+                    carry::run((&folder, &header), &next).map_err(refused)?;
+                }
+                (begun, capacity)
             }
         };
-        Ok(Self { state: state.to_owned(), folder: next, header, capacity, previous, _lock: lock })
+        Ok(Self {
+            state: state.to_owned(),
+            folder: next,
+            header: own_header,
+            capacity: own_capacity,
+            previous: Some((folder, header)),
+            _lock: lock,
+        })
     }
 
     /// Moves from the maps of a predecessor to ours, if those are others: what they hold is copied, the program takes the
     /// place of the running one, and what that counted last is added. The program's own maps must be pinned in
-    /// [`Pins::maps`], and whatever else it looks at must be filled.
+    /// [`Pins::maps`], and whatever else it looks at must be filled. `put_in_place` does the same for the programs of groups, when
+    /// it is told the slots of interfaces.
     ///
     /// # Errors
     /// Maps cannot be copied, or a program not be replaced; what runs, runs on.
-    pub(crate) fn migrate(&mut self, program: BorrowedFd<'_>) -> Result<(), StateError> {
+    pub(crate) fn migrate(
+        &mut self,
+        program: BorrowedFd<'_>,
+        put_in_place: impl FnOnce(&HashMap<u32, u32>) -> Result<(), FanOutError>,
+    ) -> Result<(), StateError> {
         let Some((folder, header)) = self.previous.take() else { return Ok(()) };
         let failed = |source| StateError::Migration { folder: folder.clone(), source };
-        migrate::run((&folder, &header), (&self.folder, &self.header), program).map_err(failed)?;
+        let (old, new) = ((&*folder, &header), (&*self.folder, &self.header));
+        migrate::run(old, new, program, put_in_place).map_err(failed)?;
         let (from, legs) = (header.layout(), self.capacity.legs());
         tracing::info!(from, to = LAYOUT, legs, "running legs were moved to new maps");
         finish_migration(&self.state).map_err(failed)?;
@@ -205,6 +229,11 @@ impl Pins {
     /// Where the links are pinned.
     pub(crate) fn links(&self) -> PathBuf {
         self.folder.join("links")
+    }
+
+    /// Where the link of the pair of devices between blocks of receivers is pinned.
+    pub(crate) fn pair(&self) -> PathBuf {
+        self.folder.join(PAIR)
     }
 
     /// How many legs the maps have room for.

@@ -40,6 +40,7 @@ impl State {
         for slot in remembered.into_keys() {
             self.erase(slot);
         }
+        self.adopt_groups(&ids, now);
         for id in &adopted {
             self.join(*id);
         }
@@ -102,6 +103,25 @@ impl State {
             self.count += 1;
             self.renamers += usize::from(renames(&installed.spec));
             *place = Some(Box::new(installed));
+        }
+    }
+
+    /// Takes over who receives what.
+    fn adopt_groups(&mut self, ids: &HashMap<u32, LegId>, now: Instant) {
+        let mut sources: Vec<u32> =
+            ids.values().filter(|id| self.may_fan_out(**id).is_ok()).map(|id| id.slot).collect();
+        // The same of two that claim the same receivers each time.
+        sources.sort_unstable();
+        let installed = &self.installed;
+        let may_receive = |slot: u32| {
+            let leg = installed.get(slot as usize).and_then(Option::as_deref);
+            leg.is_some_and(|leg| leg.spec.shared != Sharing::Port && leg.remote.is_some())
+        };
+        self.fan_out.adopt(&sources, may_receive, now);
+        for source in sources.iter().filter_map(|slot| ids.get(slot)) {
+            for receiver in self.receivers(*source) {
+                self.adopt_receiver(*source, receiver, now);
+            }
         }
     }
 

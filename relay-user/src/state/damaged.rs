@@ -2,7 +2,8 @@
 //! and what is adopted must be whole: known once, found by the program, and gone without a trace when it is removed. For
 //! the property test and the fuzz target.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use aya::Pod;
@@ -10,9 +11,10 @@ use relay_common::ledger::NeighbourRecord;
 use relay_common::limits::BUCKETS_PER_RECORD;
 
 use crate::counters::Counters;
-use crate::fan_out::{FanOut, Records};
+use crate::error::InstallError;
+use crate::fan_out::{FanOut, Reader, Records};
 use crate::kernel::SharedArray;
-use crate::leg::{LegSpec, RtcpMode, Sharing, SourcePolicy};
+use crate::leg::{LegId, LegSpec, RtcpMode, Sharing, SourcePolicy};
 use crate::leg_table::LegTable;
 use crate::limit::RateLimit;
 use crate::netlink::Link;
@@ -27,15 +29,18 @@ use super::install::Prepared;
 use super::{LegRecords, State};
 
 /// Room for legs: more than are there.
-const LEGS: u32 = 12;
+const LEGS: u32 = 40;
 const CPUS: u32 = 2;
 const INTERFACE: u32 = 3;
+/// Receivers of a group: more than a block has seats for.
+const RECEIVERS: u16 = 18;
 /// Bytes of one step: which map, which of its words, and what is written there.
 const STEP: usize = 7;
 
 /// The maps, which outlive a process.
 struct Maps {
     memory: Memory,
+    groups: Records,
     neighbours: SharedArray<NeighbourRecord>,
     /// Records of buckets that lead to a leg.
     used: Vec<u32>,
@@ -60,23 +65,40 @@ pub(crate) fn adopt(steps: &[u8]) -> Result<(), String> {
     if distinct.len() != adopted.len() || state.occupancy().0 != adopted.len() {
         return Err(format!("{adopted:?} were adopted, and {:?} are there", state.occupancy()));
     }
+    maps.look_at_groups(&state)?;
     use_everything(&mut state, now);
     let later = now + Duration::from_secs(10);
     // A successor of the successor finds the same, and what was installed since.
     let distinct: HashSet<_> = state.specs().into_iter().map(|(id, _)| id.slot).collect();
+    let members = groups_of(&state);
     drop(state);
     let mut state = maps.state()?;
     let again: HashSet<_> = state.adopt(later).into_iter().map(|id| id.slot).collect();
     if again != distinct {
         return Err(format!("{distinct:?} were there, and then {again:?} were adopted"));
     }
+    if groups_of(&state) != members {
+        return Err(format!("{members:?} were in groups, and then {:?} were", groups_of(&state)));
+    }
+    maps.look_at_groups(&state)?;
     let ids: Vec<_> = state.specs().into_iter().map(|(id, _)| id).collect();
     state.remove(&ids, later);
     let chains = (0..maps.memory.records.buckets.length()).filter(|at| maps.is_used(*at)).count();
     if chains != 0 || state.occupancy() != (0, LEGS as usize) {
         return Err(format!("{chains} records lead to legs after all were removed: {:?}", state.occupancy()));
     }
+    let left = (0..LEGS).filter(|slot| maps.groups.head(*slot) != 0).count();
+    if left != 0 || state.has_groups() {
+        return Err(format!("{left} groups have blocks after all legs were removed"));
+    }
     Ok(())
+}
+
+/// Who receives what, by slots.
+fn groups_of(state: &State) -> BTreeMap<u32, Vec<u32>> {
+    let slots = |ids: Vec<LegId>| ids.into_iter().map(|id| id.slot).collect();
+    let groups = state.specs().into_iter().map(|(id, _)| (id.slot, slots(state.receivers(id))));
+    groups.filter(|(_, receivers): &(u32, Vec<u32>)| !receivers.is_empty()).collect()
 }
 
 /// Asks everything that is asked of legs while media runs, and installs more.
@@ -99,6 +121,25 @@ fn use_everything(state: &mut State, now: Instant) {
     state.totals();
     // Whether they find a place is not the question.
     let _ = state.install(legs(Some(1)), later);
+    for source in groups_of(state).into_keys() {
+        let Some((id, _)) = state.specs().into_iter().find(|(id, _)| id.slot == source) else { continue };
+        state.group(id);
+        let receivers = state.receivers(id);
+        state.remove(receivers.get(..1).unwrap_or_default(), later);
+        if let Ok(more) = state.install(receivers_from(RECEIVERS, Some(1)), later) {
+            let _ = state.join_group(id, &more, &[0], later);
+        }
+    }
+}
+
+/// Legs that receive what arrives on another, from this number on.
+fn receivers_from(first: u16, hop: Option<u32>) -> Vec<Prepared> {
+    let retag = RetagSpec::default().continuity(Continuity::Continue);
+    let leg = |number: u16| {
+        let [local, remote] = [[10, 0, 0, 1], [10, 0, 0, 9]].map(|address| (address, 6000 + number).into());
+        Prepared { spec: LegSpec::new(local).remote(remote).retag(retag.clone()), hop, egress: None }
+    };
+    (first..first + RECEIVERS).map(leg).collect()
 }
 
 /// Legs of every kind: a call that is retagged, measured and limited, and a shared port with its legs.
@@ -129,7 +170,8 @@ impl Maps {
     fn new() -> std::io::Result<Self> {
         let memory = Memory::for_legs(LEGS, CPUS)?;
         let neighbours = SharedArray::anonymous(memory.records.next_hops.length())?;
-        Ok(Self { memory, neighbours, used: Vec::new() })
+        let groups = Records::for_legs(LEGS, CPUS)?;
+        Ok(Self { memory, groups, neighbours, used: Vec::new() })
     }
 
     /// A process that has not adopted anything yet.
@@ -158,9 +200,7 @@ impl Maps {
         let link =
             Link { index: INTERFACE, name, ethernet: true, up: true, mac: [1; 6], mtu: 1500, vlan: None };
         hops.read_anew(vec![link], &[]);
-        // Groups end with their process.
-        let groups = Records::for_legs(LEGS, CPUS).map_err(|error| error.to_string())?;
-        let groups = FanOut::by_sockets(groups, table.slots(), CPUS);
+        let groups = FanOut::by_sockets(self.groups.clone(), table.slots(), CPUS);
         Ok(State::new(table, leg_records, counters, hops, PayloadMaps::new(records.payload_maps), groups))
     }
 
@@ -169,7 +209,16 @@ impl Maps {
         let mut state = self.state()?;
         let via = Via { interface: INTERFACE, address: [10, 0, 0, 9].into(), tags: Tags::NONE };
         let hop = state.next_hops.acquire(via).map_err(|error| format!("{error:?}"))?;
-        let installed = state.install(legs(Some(hop)), now).map_err(|error| error.to_string())?;
+        let failed = |error: InstallError| error.to_string();
+        let mut installed = state.install(legs(Some(hop)), now).map_err(failed)?;
+        let camera: SocketAddr = ([10, 0, 0, 1], 4100).into();
+        let camera = Prepared { spec: LegSpec::new(camera).remote(camera), hop: None, egress: None };
+        let source = state.install(vec![camera], now).map_err(failed)?;
+        let receivers = state.install(receivers_from(0, Some(hop)), now).map_err(failed)?;
+        for source in &source {
+            state.join_group(*source, &receivers, &[1], now).map_err(failed)?;
+        }
+        installed.extend(source.into_iter().chain(receivers));
         for id in installed {
             state.remember(id);
         }
@@ -181,7 +230,7 @@ impl Maps {
     /// Writes one word of one map.
     fn damage(&self, map: u8, place: u32, value: u32) {
         let Memory { records, traffic, ledger } = &self.memory;
-        match map % 12 {
+        match map % 18 {
             0..=2 => write(ledger, place, value),
             3 => {
                 let at = self.used.get(place as usize / 4 % self.used.len().max(1)).copied().unwrap_or(0);
@@ -195,7 +244,27 @@ impl Maps {
             8 => write(&records.quality, place, value),
             9 => write(traffic, place, value),
             10 => write(&records.drops, place, value),
+            11..=16 => self.groups.damage(map % 18 - 11, place, value),
             _ => write(&records.payload_maps, place % 128, value),
+        }
+    }
+
+    /// Whether the records of groups say what is known of them.
+    fn look_at_groups(&self, state: &State) -> Result<(), String> {
+        let reader = Reader::new(self.groups.clone(), 0);
+        let mut served = BTreeMap::new();
+        for slot in 0..LEGS {
+            let mut receivers = Vec::with_capacity(reader.capacity());
+            reader.list(slot, &mut receivers);
+            if !receivers.is_empty() {
+                served.insert(slot, receivers);
+            }
+        }
+        let known = groups_of(state);
+        if served == known {
+            Ok(())
+        } else {
+            Err(format!("{known:?} are in groups, and {served:?} are served"))
         }
     }
 
@@ -210,7 +279,7 @@ impl Maps {
 }
 
 /// Writes the word of this number, counted from the start of the array and around its end.
-fn write<T: Pod>(array: &SharedArray<T>, place: u32, value: u32) {
+pub(crate) fn write<T: Pod>(array: &SharedArray<T>, place: u32, value: u32) {
     let words = u32::try_from(size_of::<T>() / size_of::<u32>()).unwrap_or(1);
     let at = (place / words).checked_rem(array.length()).unwrap_or(0);
     let word = array.word32(at, (place % words) as usize * size_of::<u32>());
@@ -226,7 +295,10 @@ mod tests {
     fn what_is_not_damaged_is_adopted_whole() {
         let mut maps = Maps::new().unwrap();
         maps.fill(Instant::now()).unwrap();
-        assert_eq!(maps.state().unwrap().adopt(Instant::now()).len(), legs(None).len());
+        let mut state = maps.state().unwrap();
+        let expected = legs(None).len() + 1 + usize::from(RECEIVERS);
+        assert_eq!(state.adopt(Instant::now()).len(), expected);
+        assert_eq!(groups_of(&state).values().map(Vec::len).collect::<Vec<_>>(), [usize::from(RECEIVERS)]);
         adopt(&[]).unwrap();
     }
 

@@ -11,6 +11,7 @@ use crate::error::InstallError;
 use crate::fan_out::{FanOutError, GroupStatistics};
 use crate::leg::{LegId, Sharing};
 
+use super::egress::continues;
 use super::{Installed, State, record};
 
 impl State {
@@ -118,11 +119,30 @@ impl State {
         let Some(leg) = self.leg(receiver) else { return };
         let Some(source) = leg.source else { return };
         let (record, device) = (receiver_record(leg), leg.hop.and_then(|hop| self.next_hops.device(hop)));
+        self.fan_out.store(receiver.slot, record);
+        if let Some(device) = device {
+            self.follow_device(source, receiver, device, now);
+        }
+    }
+
+    /// A receiver that a predecessor seated is one from now on.
+    pub(super) fn adopt_receiver(&mut self, source: LegId, receiver: LegId, now: Instant) {
+        let Some(leg) = self.leg_mut(receiver) else { return };
+        leg.source = Some(source);
+        let (record, continues) = (receiver_record(leg), continues(leg));
+        let device = leg.hop.and_then(|hop| self.next_hops.device(hop));
+        self.fan_out.correct(source.slot, receiver.slot, record, continues);
+        if let Some(device) = device {
+            self.follow_device(source, receiver, device, now);
+        }
+    }
+
+    /// Seats a receiver behind the device that its packets leave by.
+    fn follow_device(&mut self, source: LegId, receiver: LegId, device: u32, now: Instant) {
         let fan_out = &mut self.fan_out;
-        fan_out.store(receiver.slot, record);
-        let Some(device) = device.filter(|device| !fan_out.is_behind(receiver.slot, *device)) else {
+        if fan_out.is_behind(receiver.slot, device) {
             return;
-        };
+        }
         // Blocks have one device each.
         let cpus: Vec<u32> =
             fan_out.statistics(source.slot).and_then(|group| group.cpu).into_iter().collect();
@@ -132,6 +152,19 @@ impl State {
             tracing::warn!(%receiver, %error, "a receiver that is reached by another device now has no place there");
         }
         self.store_exit(source);
+    }
+
+    /// Ends all groups; their receivers stay, and receive nothing any more.
+    pub(crate) fn end_groups(&mut self, now: Instant) {
+        let sources: Vec<LegId> = self.legs().filter(|leg| self.fans_out(leg)).map(|leg| leg.id).collect();
+        for source in sources {
+            self.end_group(source, now);
+        }
+    }
+
+    /// Whether any leg has receivers.
+    pub(crate) fn has_groups(&self) -> bool {
+        self.fan_out.has_groups()
     }
 
     /// The program is told what devices take.

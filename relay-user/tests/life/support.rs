@@ -133,6 +133,28 @@ impl Holder {
         assert_eq!(self.hear(), "called");
     }
 
+    /// What arrives on the first leg goes to the others from now on.
+    pub(crate) fn join(&mut self, legs: &[(SocketAddr, SocketAddr)]) {
+        let legs: Vec<String> = legs.iter().map(|(local, remote)| format!("{local} {remote}")).collect();
+        self.say(&format!("join {}", legs.join(" ")));
+        assert_eq!(self.hear(), "joined");
+    }
+
+    /// Removes the legs at these addresses.
+    pub(crate) fn remove(&mut self, locals: &[SocketAddr]) {
+        let locals: Vec<String> = locals.iter().map(ToString::to_string).collect();
+        self.say(&format!("remove {}", locals.join(" ")));
+        assert_eq!(self.hear(), "removed");
+    }
+
+    /// Receivers, passes and packets of a leg's group; `None` if it has none.
+    pub(crate) fn group(&mut self, local: SocketAddr) -> Option<[u64; 3]> {
+        self.say(&format!("group {local}"));
+        let line = self.hear();
+        let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        numbers.try_into().ok()
+    }
+
     /// A counter of the relay's, by its name.
     pub(crate) fn counter(&mut self, name: &str) -> u64 {
         self.say("counters");
@@ -249,7 +271,7 @@ impl Media {
         to.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&arrived));
         let (seen, ended) = (Arc::clone(&arrived), Arc::clone(&stop));
-        let sender = std::thread::spawn(move || send(&from, &seen, &stopped));
+        let sender = std::thread::spawn(move || send(&from, RATE, &seen, &stopped));
         let receiver = std::thread::spawn(move || receive(&to, &ended, &counted));
         Self { stop, sender, receiver, arrived }
     }
@@ -292,7 +314,7 @@ impl Media {
 }
 
 /// Sends by the clock: what a busy machine delays is made up for in small bursts. Waits when too much is under way.
-fn send(socket: &UdpSocket, arrived: &AtomicU32, stop: &AtomicBool) -> u32 {
+pub(crate) fn send(socket: &UdpSocket, rate: u32, arrived: &AtomicU32, stop: &AtomicBool) -> u32 {
     const BURST: u32 = 64;
     let start = Instant::now();
     let mut sent = 0;
@@ -306,7 +328,7 @@ fn send(socket: &UdpSocket, arrived: &AtomicU32, stop: &AtomicBool) -> u32 {
         } else if when.elapsed() > LOST {
             (done, when) = (sent, Instant::now());
         }
-        let due = u32::try_from(start.elapsed().as_micros() * u128::from(RATE) / 1_000_000).unwrap();
+        let due = u32::try_from(start.elapsed().as_micros() * u128::from(rate) / 1_000_000).unwrap();
         let room = (done + UNDER_WAY).saturating_sub(sent);
         for _ in 0..(due - sent).min(room).min(BURST) {
             let mut packet = [0xab; 172];

@@ -8,12 +8,10 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
-use relay_common::address::Ipv6;
 use relay_common::byte_order::{Be16, Be32};
 use relay_common::fan_out::{Block, FanDevice, Metadata, Receiver, SEATS, Witnessed};
 use relay_common::leg::{Destination, Route};
 use relay_common::next_hop::NextHop;
-use relay_common::retag::Retag;
 
 use super::pair::{Pair, Purpose};
 use super::{FanOutError, LINK_HEADERS, devices};
@@ -66,8 +64,10 @@ impl Trial {
         let legs = u32::try_from(seats).unwrap_or(u32::MAX);
         let kernel = TrialKernel::load(Capacity::new(legs, highest)).map_err(failed)?;
         let programs = kernel.fan_out.programs.as_ref().map_err(|_| FanOutError::NoDevice)?;
-        let egress = Pair::make(Purpose::Trial, interface, 1, kernel.witness.as_fd())?;
-        let further = Pair::make(Purpose::TrialFurther, interface, cpus.len(), programs.further.as_fd())?;
+        let egress = Pair::make(Purpose::Trial, interface, 1, kernel.witness.as_fd(), None)?;
+        let further =
+            Pair::make(Purpose::TrialFurther, interface, cpus.len(), programs.further.as_fd(), None)?;
+        devices::hand_over(kernel.fan_out.program_slots.as_fd(), programs)?;
         devices::make_queues(kernel.fan_out.queues.as_fd(), cpus, programs)?;
         devices::make_fans(kernel.fan_out.fans.as_fd(), DEVICE, egress.near, further.near, programs)?;
         let trial = Self { kernel, _egress: egress, _further: further };
@@ -87,9 +87,7 @@ impl Trial {
                         destination: Destination::new(Be32::new(receiver), port(receiver), Be16::new(1)),
                         origin: Be32::new(1),
                         route: Route::new(HOP, 0),
-                        retag: Retag::default(),
-                        destination6: Ipv6::default(),
-                        origin6: Ipv6::default(),
+                        ..Receiver::default()
                     },
                 );
             }
@@ -119,7 +117,7 @@ impl Trial {
                 },
             );
         }
-        let waiting = Metadata::further(START, 0);
+        let waiting = Metadata::further(0, START, 0);
         self.kernel.send(waiting, &frame(), PACKETS).map_err(|error| FanOutError::Programs(error.into()))?;
         let expected = PACKETS as usize * BLOCKS.len() * SEATS;
         Ok(gather(&mut self.kernel.witnessed, expected))
