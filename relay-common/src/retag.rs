@@ -95,6 +95,8 @@ impl Retag {
     #[inline(always)]
     pub fn align(&self, sequence: u16, timestamp: u32, now: u64) -> Offsets {
         let passed = ((now / 1_000_000) as u32).wrapping_sub(self.base_time);
+        // The coarse clock that packets are aligned by may be behind the one that they are measured by.
+        let passed = if passed > i32::MAX as u32 { 0 } else { passed };
         let ticks = (passed as u64 * self.clock as u64 / 1_000) as u32;
         let next = self.base_timestamp.wrapping_add(if ticks == 0 { 1 } else { ticks });
         Offsets::new(self.base_sequence.wrapping_add(1).wrapping_sub(sequence), next.wrapping_sub(timestamp))
@@ -136,5 +138,7 @@ mod tests {
         assert_eq!(123_456_u32.wrapping_add(offsets.timestamp()), 1_000 + 3_600);
         let at_once = retag.align(77, 123_456, 5_000_000_000);
         assert_eq!(123_456_u32.wrapping_add(at_once.timestamp()), 1_001);
+        let by_a_clock_behind = retag.align(77, 123_456, 4_997_000_000);
+        assert_eq!(123_456_u32.wrapping_add(by_a_clock_behind.timestamp()), 1_001);
     }
 }

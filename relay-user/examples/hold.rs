@@ -8,6 +8,7 @@
 //! join LOCAL REMOTE LOCAL REMOTE... what arrives on the first leg, which is installed if it is not there, goes to the others,
 //!                                   which are; prints `joined`
 //! group LOCAL                       what is counted for the receivers of a leg together; or `none`
+//! switch LOCAL LOCAL                the receivers of the first leg get the second as their source; prints `switched`
 //! remove LOCAL...                   removes legs; prints `removed`
 //! counters                          one line for each counter that is not zero, with its name; then `end`
 //! legs                              one line for each leg, by its local address, then `end`
@@ -76,6 +77,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 ),
                 None => println!("none"),
             },
+            ["switch", source, next] => {
+                let legs =
+                    [source, next].map(|local| local.parse().ok().and_then(|local| find(&relay, local)));
+                let [Some(source), Some(next)] = legs else { return Err(format!("{legs:?}").into()) };
+                relay.switch_group(source, next).await?;
+                println!("switched");
+            }
             ["remove", locals @ ..] => {
                 let locals: Vec<SocketAddr> =
                     locals.iter().map(|local| local.parse()).collect::<Result<_, _>>()?;

@@ -7,6 +7,7 @@ use crate::attach::Mode;
 use crate::audience::{GroupQuality, ReceiverQuality};
 use crate::error::InstallError;
 use crate::fan_out::{FanOutError, FanOutSetup, GroupStatistics};
+use crate::kernel::wait_for_programs;
 use crate::leg::{LegId, LegSpec};
 use crate::plan::{self, Plan};
 use crate::relay::Relay;
@@ -53,6 +54,39 @@ impl Relay {
         let wanted = self.shared.state().want_key_frame(source, Instant::now());
         self.shared.tell(wanted);
         Ok(legs)
+    }
+
+    /// What arrives on `next` goes to all receivers of `source` from now on, and what arrives on `source` no longer; that leads
+    /// nowhere then. Receivers keep their legs, counters and what they said. Those with [`crate::Continuity::Continue`] see one stream: the first
+    /// packet of the new source has the next sequence number and a timestamp as much later as time has passed; give them an
+    /// SSRC ([`crate::RetagSpec::ssrc`]) that stays, too. No packet of the old source comes after one of the new.
+    ///
+    /// What was accepted of `source` goes to every receiver; what arrives of either while this works, which is some
+    /// milliseconds, is dropped and counted as `no_stream`. The new source is then asked for a picture
+    /// ([`crate::Event::KeyFrameWanted`]).
+    ///
+    /// # Errors
+    /// One of the legs is not installed, `source` has no receivers, `next` has some, is one, feeds a leg, or cannot be a source,
+    /// or a switch is going on; nothing has changed then.
+    pub async fn switch_group(&self, source: LegId, next: LegId) -> Result<(), InstallError> {
+        self.check_open()?;
+        let shared = Arc::clone(&self.shared);
+        // By a task: a caller that does not wait for the end leaves nobody between two sources.
+        let task = tokio::spawn(async move {
+            if !shared.state().disconnect_group(source, next)? {
+                return Ok(());
+            }
+            if shared.sockets.is_some() {
+                shared.settle_sockets();
+            } else {
+                // A failure to wait is a runtime that ends, and all media with it.
+                let _ = tokio::task::spawn_blocking(wait_for_programs).await;
+            }
+            let wanted = shared.state().connect_group(source, next, Instant::now())?;
+            shared.tell(wanted);
+            Ok(())
+        });
+        task.await.map_err(|_| InstallError::Closed)?
     }
 
     /// The legs that receive what arrives on `source`.

@@ -212,6 +212,14 @@ impl Audience {
         }
     }
 
+    /// The receivers of a leg are those of another from now on.
+    pub(crate) fn switched(&mut self, source: LegId, next: LegId) {
+        for listener in self.listeners.values_mut().filter(|listener| listener.source == source) {
+            listener.source = next;
+        }
+        self.source_gone(source);
+    }
+
     /// The leg of a source is gone.
     pub(crate) fn source_gone(&mut self, source: LegId) {
         if self.requests.remove(&source).is_some() {

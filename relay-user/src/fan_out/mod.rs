@@ -174,6 +174,37 @@ impl FanOut {
         route.store(record.route.word(), Ordering::Release);
     }
 
+    /// Packets of the source of until now are retagged as before, whatever [`FanOut::continue_from`] says of those of `next`.
+    pub(crate) fn part(&self, receiver: u32, next: u32) {
+        let receivers = &self.records.receivers;
+        let retag = receivers.read_settled(receiver).retag;
+        receivers.write_part(receiver, offset_of!(Receiver, retag_before), retag);
+        receivers.word32(receiver, offset_of!(Receiver, source)).store(next, Ordering::Release);
+    }
+
+    /// How packets of the source before are retagged.
+    pub(crate) fn retag_before(&self, receiver: u32) -> Retag {
+        self.records.receivers.read_settled(receiver).retag_before
+    }
+
+    /// How packets of the source that a receiver was told of are retagged. None of them may be on its way yet.
+    pub(crate) fn continue_from(&self, receiver: u32, retag: Retag) {
+        self.records.receivers.write_part(receiver, offset_of!(Receiver, retag), retag);
+    }
+
+    /// A receiver keeps the source that it had, because it gets none after all.
+    pub(crate) fn stay(&self, receiver: u32, source: u32) {
+        self.records
+            .receivers
+            .word32(receiver, offset_of!(Receiver, source))
+            .store(source, Ordering::Release);
+    }
+
+    /// The receivers of a leg are those of another from now on, which has none.
+    pub(crate) fn switch(&mut self, source: u32, next: u32) {
+        self.blocks.switch(source, next);
+    }
+
     /// Whether a receiver sits where those behind this device do.
     pub(crate) fn is_behind(&self, receiver: u32, device: u32) -> bool {
         self.blocks.device(receiver) == Some(self.place(device))

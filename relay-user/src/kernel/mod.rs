@@ -239,6 +239,18 @@ impl Kernel {
     }
 }
 
+/// Waits until every packet that a program had begun to look at is through: it left, or is in a queue.
+pub(crate) fn wait_for_programs() {
+    const GLOBAL: libc::c_long = 1;
+    // SAFETY: the call takes numbers only. It returns after a grace period of the kernel's, in which every run of a
+    // program that began before it ends.
+    let waited = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) } == 0;
+    if !waited {
+        // Kernels with tickless processors refuse: programs run for microseconds.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
 /// Name of the XDP program.
 const RELAY: &str = "relay";
 

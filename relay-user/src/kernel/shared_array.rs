@@ -130,6 +130,13 @@ impl<T: Pod> SharedArray<T> {
         unsafe { self.element(index).write_volatile(value) }
     }
 
+    /// Overwrites the part at `offset` of an element, like [`SharedArray::write`].
+    pub(crate) fn write_part<P: Pod>(&self, index: u32, offset: usize, value: P) {
+        assert!(offset.is_multiple_of(align_of::<P>()) && offset + size_of::<P>() <= size_of::<T>());
+        // SAFETY: in range and aligned, as asserted; volatile, because the kernel half may read.
+        unsafe { self.element(index).byte_add(offset).cast::<P>().write_volatile(value) }
+    }
+
     /// The aligned 32-bit word at `offset` of an element.
     pub(crate) fn word32(&self, index: u32, offset: usize) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4) && offset + 4 <= size_of::<T>());

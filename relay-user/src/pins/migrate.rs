@@ -12,7 +12,7 @@ use relay_common::limits::BUCKETS_PER_RECORD;
 
 use super::header::{Header, Phase};
 use crate::fan_out::FanOutError;
-use crate::kernel::{Capacity, RawArray, bpf};
+use crate::kernel::{Capacity, RawArray, bpf, wait_for_programs};
 
 /// Maps whose records are copied field by field, and the name of their records.
 const RECORDS: [(&str, &str); 16] = [
@@ -360,18 +360,6 @@ impl<'a> Migration<'a> {
             }
         }
         words
-    }
-}
-
-/// Waits until every packet that a program had begun to look at is through.
-pub(super) fn wait_for_programs() {
-    const GLOBAL: libc::c_long = 1;
-    // SAFETY: the call takes numbers only. It returns after a grace period of the kernel's, in which every run of a
-    // program that began before it ends.
-    let waited = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) } == 0;
-    if !waited {
-        // Kernels with tickless processors refuse: programs run for microseconds.
-        std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
 

@@ -91,7 +91,8 @@ impl State {
         let mut flags = 0;
         let conditions = [
             (leg.spec.limit.is_some(), route::POLICED),
-            (self.is_measured(leg), route::MEASURED),
+            // What is not sent on while a switch is going on must not be continued.
+            (self.is_measured(leg) && !leg.is_cut, route::MEASURED),
             (self.ends_rtcp(leg) || self.subjects(leg).is_some(), route::RTCP_PUNTED),
             (leg.spec.shared == Sharing::Port, route::SHARED),
             (leg.spec.punted, route::PUNTED),
@@ -104,7 +105,7 @@ impl State {
             return nowhere(u32::from(leg.group), flags);
         }
         if self.fans_out(leg) {
-            return nowhere(0, flags | route::FAN_OUT);
+            return nowhere(0, if leg.is_cut { flags } else { flags | route::FAN_OUT });
         }
         let sender = leg.egress.filter(|_| !leg.is_cut).and_then(|egress| self.leg(egress));
         let Some((sender, remote, hop)) =
@@ -137,6 +138,7 @@ impl State {
     pub(super) fn is_measured(&self, leg: &Installed) -> bool {
         leg.spec.quality
             || leg.egress.and_then(|egress| self.leg(egress)).is_some_and(continues)
+            || self.has_continuing_receiver(leg)
             || self.is_translated(leg)
     }
 

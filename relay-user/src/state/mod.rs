@@ -5,6 +5,7 @@ mod audience;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod damaged;
 mod egress;
+mod group_switch;
 mod install;
 mod receivers;
 mod record;
@@ -63,7 +64,7 @@ pub(crate) struct Installed {
     egress: Option<LegId>,
     /// The leg whose packets it receives, together with others.
     source: Option<LegId>,
-    /// It leads nowhere for the moment, because `egress` is being switched to another leg.
+    /// It leads nowhere for the moment, because `egress` or its receivers are being switched to another leg.
     is_cut: bool,
     /// What had been counted here when `egress` began to send it on.
     sent_elsewhere: Sent,

@@ -40,6 +40,7 @@ impl State {
         now: Instant,
     ) -> Result<(), InstallError> {
         self.may_fan_out(source)?;
+        let was_measured = self.leg(source).is_some_and(|leg| self.is_measured(leg));
         for (at, receiver) in receivers.iter().enumerate() {
             let joined = self.join_one(source, *receiver, cpus, now);
             if joined.is_err() {
@@ -48,6 +49,9 @@ impl State {
                 }
                 return joined;
             }
+        }
+        if !was_measured && self.leg(source).is_some_and(|leg| self.is_measured(leg)) {
+            self.start_measuring(source);
         }
         self.store_exit(source);
         Ok(())
@@ -174,7 +178,7 @@ impl State {
 }
 
 /// Where the packets of a receiver go.
-fn receiver_record(leg: &Installed) -> Receiver {
+pub(super) fn receiver_record(leg: &Installed) -> Receiver {
     let retag = leg.spec.retag.as_ref().filter(|retag| !retag.is_empty());
     let local = leg.spec.local;
     let mut record = Receiver {

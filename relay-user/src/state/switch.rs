@@ -60,7 +60,7 @@ impl State {
     }
 
     /// Has a leg lead nowhere for the moment, or no longer.
-    fn cut(&mut self, feeder: LegId, is_cut: bool) {
+    pub(super) fn cut(&mut self, feeder: LegId, is_cut: bool) {
         if let Some(leg) = self.leg_mut(feeder) {
             leg.is_cut = is_cut;
             self.store_exit(feeder);
@@ -118,13 +118,7 @@ impl State {
         }
         let retag = self.leg(ingress).and_then(|leg| self.retag_of(leg));
         if let Some(retag) = retag {
-            let retag = base.map_or(retag, |base| Retag {
-                offsets: Offsets::NONE.word(),
-                base_sequence: base.sequence,
-                base_timestamp: base.timestamp,
-                base_time: base.time,
-                ..retag
-            });
+            let retag = base.map_or(retag, |base| base.continued_by(retag));
             self.records.retags.write(ingress.slot, retag);
         }
         if continues && !measures {
@@ -144,24 +138,46 @@ impl State {
 
     /// Where the stream stands that a leg was the source of. `None`: it had sent nothing.
     fn base(&self, feeder: LegId) -> Option<Base> {
-        let retag = self.records.retags.read(feeder.slot);
-        let offsets = Offsets::from_word(
-            self.records.retags.word64(feeder.slot, offset_of!(Retag, offsets)).load(Ordering::Acquire),
-        );
-        if offsets == Offsets::NONE {
-            // It never sent a packet itself: its own base is the receiver's still.
-            let Retag { base_sequence, base_timestamp, base_time, .. } = retag;
-            return Some(Base { sequence: base_sequence, timestamp: base_timestamp, time: base_time });
-        }
+        let word =
+            self.records.retags.word64(feeder.slot, offset_of!(Retag, offsets)).load(Ordering::Acquire);
+        let retag = Retag { offsets: word, ..self.records.retags.read(feeder.slot) };
+        Base::of(&retag, self.newest(feeder))
+    }
+
+    /// What was measured last of what arrives on a leg. `None`: nothing.
+    pub(super) fn newest(&self, feeder: LegId) -> Option<Quality> {
         let records = (0..=self.counters.cpus())
             .map(|cpu| self.records.quality.read_settled(self.counters.index(cpu, feeder.slot)));
-        let newest =
-            records.filter(|record: &Quality| record.packets != 0).max_by_key(|record| record.arrival)?;
-        Some(Base {
+        records.filter(|record: &Quality| record.packets != 0).max_by_key(|record| record.arrival)
+    }
+}
+
+impl Base {
+    /// Where a receiver's stream stands whose source was retagged so, and measured so last. `None`: it had sent nothing.
+    pub(super) fn of(retag: &Retag, newest: Option<Quality>) -> Option<Self> {
+        let offsets = Offsets::from_word(retag.offsets);
+        if offsets == Offsets::NONE {
+            // The source never sent a packet itself: its own base is the receiver's still.
+            let Retag { base_sequence, base_timestamp, base_time, .. } = *retag;
+            return Some(Self { sequence: base_sequence, timestamp: base_timestamp, time: base_time });
+        }
+        let newest = newest?;
+        Some(Self {
             sequence: newest.highest.wrapping_add(offsets.sequence()),
             timestamp: newest.timestamp.wrapping_add(offsets.timestamp()),
             time: milliseconds(newest.arrival),
         })
+    }
+
+    /// How the first packet of the next source continues it.
+    pub(super) fn continued_by(self, retag: Retag) -> Retag {
+        Retag {
+            offsets: Offsets::NONE.word(),
+            base_sequence: self.sequence,
+            base_timestamp: self.timestamp,
+            base_time: self.time,
+            ..retag
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod devices;
 mod families;
 mod fan_out;
 mod fan_out_feedback;
+mod fan_out_switch;
 mod framed;
 mod kernel_path;
 mod loops;

@@ -243,3 +243,31 @@ fn groups_move_to_maps_with_more_room() {
     holder.end("stop");
     assert_eq!(pairs(&topology), 0);
 }
+
+#[test]
+fn a_group_whose_source_was_switched_is_that_of_the_new_source() {
+    let (topology, state) = (Topology::create().expect("this test takes root"), State::mount());
+    let mut holder = Holder::start(&topology, &state.folder(), 64);
+    let receivers = at_viewer(0..20);
+    let other = (SocketAddr::new(camera_leg().ip(), 30_100), SocketAddr::new(camera().ip(), 5_100));
+    // Another camera has them first.
+    let first: Vec<_> = std::iter::once(other).chain(receivers.iter().copied()).collect();
+    holder.join(&first);
+    holder.join(&group(&[receiver(Topology::CAMERA, 99)]));
+    holder.remove(&[receiver(Topology::CAMERA, 99).0]);
+    holder.switch(other.0, camera_leg());
+    let audience = Audience::start(&topology, &receivers, receivers.len());
+    audience.flows(300);
+    holder.kill();
+    audience.flows(300);
+    let mut holder = Holder::start(&topology, &state.folder(), 64);
+    assert_eq!(holder.group(other.0), None);
+    audience.flows(300);
+    let (sent, numbers) = audience.stop();
+    assert_whole(sent, &numbers);
+    assert_counted(&mut holder, sent, &receivers);
+    // And back, by another process.
+    holder.switch(camera_leg(), other.0);
+    assert_eq!(holder.group(camera_leg()), None);
+    assert_eq!(holder.group(other.0).map(|[receivers, passes, _]| [receivers, passes]), Some([20, 2]));
+}

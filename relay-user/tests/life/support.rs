@@ -140,6 +140,12 @@ impl Holder {
         assert_eq!(self.hear(), "joined");
     }
 
+    /// The receivers of the first leg get the second as their source.
+    pub(crate) fn switch(&mut self, source: SocketAddr, next: SocketAddr) {
+        self.say(&format!("switch {source} {next}"));
+        assert_eq!(self.hear(), "switched");
+    }
+
     /// Removes the legs at these addresses.
     pub(crate) fn remove(&mut self, locals: &[SocketAddr]) {
         let locals: Vec<String> = locals.iter().map(ToString::to_string).collect();

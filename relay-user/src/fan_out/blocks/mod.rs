@@ -99,9 +99,7 @@ impl Blocks {
     /// in use.
     pub(super) fn join(&mut self, source: u32, receiver: u32, device: u32, cpu: u32, now: Instant) -> bool {
         if !self.chains.contains_key(&source) {
-            let life = self.groups.word32(source, offset_of!(Group, generation));
-            life.store(life.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-            self.groups.word32(source, offset_of!(Group, cpu)).store(cpu, Ordering::Release);
+            self.begin(source, cpu);
             self.chains.insert(source, Chain { blocks: Vec::new(), cpu });
         }
         let blocks = self.chains.get(&source).map_or(&[][..], |chain| &chain.blocks);
@@ -113,6 +111,31 @@ impl Blocks {
             None => return self.append(source, receiver, device, now),
         }
         true
+    }
+
+    /// Begins another life of a group's record, for packets that arrive from now on.
+    fn begin(&self, source: u32, cpu: u32) {
+        let life = self.groups.word32(source, offset_of!(Group, generation));
+        life.store(life.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.groups.word32(source, offset_of!(Group, cpu)).store(cpu, Ordering::Release);
+    }
+
+    /// Makes the group of a leg that of another, which has none. The record of the first still leads to the blocks, for
+    /// packets that wait: they come out before those of the next, because the CPU stays the same.
+    pub(super) fn switch(&mut self, source: u32, next: u32) {
+        let Some(chain) = self.chains.remove(&source) else { return };
+        let Some(first) = chain.blocks.first() else { return };
+        for block in &chain.blocks {
+            self.blocks.word32(*block, offset_of!(Block, source)).store(next, Ordering::Release);
+            for receiver in self.blocks.read(*block).receivers {
+                if let Some(seat) = self.seats.get_mut(&receiver) {
+                    seat.source = next;
+                }
+            }
+        }
+        self.begin(next, chain.cpu);
+        self.groups.word32(next, offset_of!(Group, head)).store(*first, Ordering::Release);
+        self.chains.insert(next, chain);
     }
 
     /// Takes the first free seat of a block.
