@@ -76,6 +76,17 @@ impl Holder {
         }
     }
 
+    /// What arrives on the camera's leg goes to these viewers, who see this SSRC and the next ones.
+    pub(crate) fn join(&mut self, camera: Ends, ssrc: u32, viewers: &[Ends]) -> Result<()> {
+        let legs = std::iter::once(&camera).chain(viewers);
+        let legs: Vec<String> = legs.map(|ends| format!("{} {}", ends.relay, ends.terminal)).collect();
+        self.order(&format!("join {ssrc} {}", legs.join(" ")))?;
+        match self.answer()?.as_str() {
+            "joined" => Ok(()),
+            other => bail!("it says `{other}` instead of `joined`"),
+        }
+    }
+
     /// What all legs counted.
     pub(crate) fn counts(&mut self) -> Result<LegCounts> {
         self.order("legs")?;

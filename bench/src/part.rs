@@ -203,7 +203,7 @@ impl Part {
             Self::Bulk => bulk_times(effort),
             Self::Effect => rule_effect(effort),
             Self::Books => books_of_packets(),
-            Self::Restarts => restarts::measure(effort.restarts),
+            Self::Restarts => changes_of_owner(effort),
             Self::User => user::measure(effort.user),
             Self::Punts => punts::measure(effort.punts),
             Self::Fanout => fan_out::measure(effort.fan_out),
@@ -252,6 +252,13 @@ fn delays(effort: Effort) -> Result<Vec<Figure>> {
     for rate in [latency::Rate::Low, latency::Rate::High] {
         figures.extend(lanes.measure(rate, effort.latency)?);
     }
+    Ok(figures)
+}
+
+/// What becomes of calls, and of a group, while owners of the data plane come and go.
+fn changes_of_owner(effort: Effort) -> Result<Vec<Figure>> {
+    let mut figures = restarts::measure(effort.restarts)?;
+    figures.extend(fan_out::restarts::measure(effort.restarts)?);
     Ok(figures)
 }
 

@@ -5,8 +5,10 @@
 //! hold STATE LEGS INTERFACE...      prints `ready N` when it runs: N legs were adopted; a STATE of `-` is none
 //! call LOCAL REMOTE LOCAL REMOTE    two legs and a stream each way; prints `called`
 //! punt LOCAL REMOTE LOCAL REMOTE    the same, and user space sends the packets on; prints `called`
-//! join LOCAL REMOTE LOCAL REMOTE... what arrives on the first leg, which is installed if it is not there, goes to the others,
-//!                                   which are; prints `joined`
+//! join SSRC LOCAL REMOTE LOCAL REMOTE...
+//!                                   what arrives on the first leg, which is installed if it is not there, goes to the others,
+//!                                   which are; the first of these sees this SSRC, the next the next one, and with `-` each
+//!                                   that of the source; prints `joined`
 //! group LOCAL                       what is counted for the receivers of a leg together; or `none`
 //! switch LOCAL LOCAL                the receivers of the first leg get the second as their source; prints `switched`
 //! remove LOCAL...                   removes legs; prints `removed`
@@ -22,7 +24,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use relay_user::{LegId, LegSpec, Options, Plan, Relay, StreamSpec};
+use relay_user::{LegId, LegSpec, Options, Plan, Relay, RetagSpec, StreamSpec};
 
 /// Whose legs these are.
 const OWNER: u64 = 7;
@@ -57,12 +59,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 relay.install(&Plan { legs: addresses.chunks_exact(2).map(leg).collect(), streams }).await?;
                 println!("called");
             }
-            ["join", addresses @ ..] => {
+            ["join", ssrc, addresses @ ..] => {
+                let ssrc: Option<u32> = if *ssrc == "-" { None } else { Some(ssrc.parse()?) };
                 let addresses: Vec<SocketAddr> =
                     addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
                 let leg = |pair: &[SocketAddr]| LegSpec::new(pair[0]).remote(pair[1]).owner(OWNER);
                 let mut legs: Vec<LegSpec> = addresses.chunks_exact(2).map(leg).collect();
                 let source = legs.remove(0);
+                if let Some(first) = ssrc {
+                    for (leg, ssrc) in legs.iter_mut().zip(first..) {
+                        leg.retag = Some(RetagSpec::default().ssrc(ssrc));
+                    }
+                }
                 let source = match find(&relay, source.local) {
                     Some(leg) => leg,
                     None => relay.install(&Plan { legs: vec![source], streams: Vec::new() }).await?[0],

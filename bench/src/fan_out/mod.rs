@@ -4,6 +4,7 @@
 mod bursts;
 mod members;
 mod rates;
+pub(crate) mod restarts;
 
 use std::fs;
 use std::ops::Range;

@@ -136,7 +136,7 @@ impl Holder {
     /// What arrives on the first leg goes to the others from now on.
     pub(crate) fn join(&mut self, legs: &[(SocketAddr, SocketAddr)]) {
         let legs: Vec<String> = legs.iter().map(|(local, remote)| format!("{local} {remote}")).collect();
-        self.say(&format!("join {}", legs.join(" ")));
+        self.say(&format!("join - {}", legs.join(" ")));
         assert_eq!(self.hear(), "joined");
     }
 
