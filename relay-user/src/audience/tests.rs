@@ -117,3 +117,17 @@ fn unreachable_receivers_are_reported_now_and_then() {
     audience.left(receiver(1), SOURCE, false);
     assert_eq!(audience.unreachable(receiver(1), SOURCE, at(11)), Some(gone));
 }
+
+#[test]
+fn what_receivers_said_stays_when_their_source_is_switched() {
+    const NEXT: LegId = LegId { slot: 2, generation: 1 };
+    let (mut audience, now) = (audience(), Instant::now());
+    says(&mut audience, 0, 9, &[], now);
+    assert!(audience.want_key_frame(SOURCE, now).is_some());
+    assert_eq!(audience.want_key_frame(SOURCE, now), None, "it waits");
+    audience.switched(SOURCE, NEXT);
+    assert_eq!(audience.quality(receiver(0)).unwrap().fraction_lost, 9);
+    assert_eq!(audience.want_key_frame(NEXT, now), Some(Event::KeyFrameWanted { leg: NEXT }));
+    let silent = Event::ReceiverGone { leg: receiver(0), source: NEXT, leaving: Leaving::Silence };
+    assert_eq!(audience.look(now + Duration::from_secs(30)), [silent], "and nothing of the source before");
+}

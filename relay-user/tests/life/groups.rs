@@ -215,6 +215,13 @@ fn groups_on_two_devices_are_adopted_as_they_are() {
     assert_whole(sent, &numbers);
     assert_counted(&mut holder, sent, &receivers);
     assert_eq!(holder.group(camera_leg()), Some([40, 4, sent.into()]));
+    // The new process follows the devices of receivers that it did not seat itself.
+    for state in ["down", "up"] {
+        topology.relay.ip(&["link", "set", Topology::VIEWER.device, state]).unwrap();
+    }
+    let audience = Audience::start(&topology, &receivers, receivers.len());
+    audience.flows(100);
+    audience.stop();
 }
 
 #[test]
