@@ -57,9 +57,9 @@ impl Relay {
     }
 
     /// What arrives on `next` goes to all receivers of `source` from now on, and what arrives on `source` no longer; that leads
-    /// nowhere then. Receivers keep their legs, counters and what they said. Those with [`crate::Continuity::Continue`] see one stream: the first
-    /// packet of the new source has the next sequence number and a timestamp as much later as time has passed; give them an
-    /// SSRC ([`crate::RetagSpec::ssrc`]) that stays, too. No packet of the old source comes after one of the new.
+    /// nowhere then. Receivers keep their legs, counters and what they said. Those with [`crate::Continuity::Continue`] see one
+    /// stream: the first packet of the new source has the next sequence number and a timestamp as much later as time has passed;
+    /// give them an SSRC ([`crate::RetagSpec::ssrc`]) that stays, too. No packet of the old source comes after one of the new.
     ///
     /// What was accepted of `source` goes to every receiver; what arrives of either while this works, which is some
     /// milliseconds, is dropped and counted as `no_stream`. The new source is then asked for a picture
