@@ -17,22 +17,22 @@ pub(crate) struct End<'a> {
     pub(crate) mac: Option<[u8; 6]>,
 }
 
-/// A pair; dropped, it is removed.
+/// A pair; dropped, it is removed, unless it is kept for a successor.
 pub(crate) struct Veth {
-    /// Index of the one end.
+    /// Index of the near end.
     pub(crate) near: u32,
-    /// Index of the other.
-    pub(crate) far: u32,
+    /// Whether it outlives this.
+    pub(crate) is_kept: bool,
     queries: Queries,
 }
 
 impl Veth {
-    /// Makes a pair in the network namespace of the calling thread, with so many queues for packets of this size at most. One
-    /// whose near end has the name was left by a process that was killed, and goes.
+    /// Makes a pair in the network namespace of the calling thread, with so many queues, for packets of this size at most. One
+    /// whose near end has the name was left by a process that was killed, and goes. Returns the index of the far end, too.
     ///
     /// # Errors
     /// The kernel refused.
-    pub(crate) fn make(near: End<'_>, far: End<'_>, queues: u32, mtu: u32) -> io::Result<Self> {
+    pub(crate) fn make(near: End<'_>, far: End<'_>, queues: u32, mtu: u32) -> io::Result<(Self, u32)> {
         let mut queries = Queries::open()?;
         if let Some(left) = queries.link_index(near.name)? {
             queries.order_link(Order::DelLink(named(left)))?;
@@ -42,15 +42,23 @@ impl Veth {
             queries.link_index(name)?.ok_or_else(|| io::Error::other(format!("`{name}` was removed at once")))
         };
         let (near, far) = (index(near.name)?, index(far.name)?);
-        Ok(Self { near, far, queries })
+        Ok((Self { near, is_kept: false, queries }, far))
+    }
+
+    /// The pair of this near end, which a predecessor kept.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked anything.
+    pub(crate) fn left(near: u32) -> io::Result<Self> {
+        Ok(Self { near, is_kept: true, queries: Queries::open()? })
     }
 
     /// Brings both ends up. A veth takes redirected frames only if there is a program at its far end before it goes up.
     ///
     /// # Errors
     /// The kernel refused.
-    pub(crate) fn bring_up(&mut self) -> io::Result<()> {
-        for end in [self.near, self.far] {
+    pub(crate) fn bring_up(&mut self, far: u32) -> io::Result<()> {
+        for end in [self.near, far] {
             self.queries.order_link(Order::SetLink(LinkUnspec::new_with_index(end).up().build()))?;
         }
         Ok(())
@@ -75,6 +83,9 @@ fn description(near: End<'_>, far: End<'_>, queues: u32, mtu: u32) -> LinkMessag
 
 impl Drop for Veth {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         if let Err(error) = self.queries.order_link(Order::DelLink(named(self.near))) {
             tracing::warn!(%error, "a pair of devices of our own cannot be removed");
         }

@@ -6,13 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rtnetlink::packet_route::RouteNetlinkMessage as Order;
-use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
-
 use super::FanOutError;
 use crate::kernel::{FanOutPrograms, bpf};
-use crate::netlink::Queries;
+use crate::veth::{End, Veth};
 
 /// Largest packets that fit between the two: as many bytes as a veth with a program takes in one buffer.
 pub(super) const MTU: u32 = 3_498;
@@ -35,9 +31,8 @@ pub(super) enum Purpose {
 pub(super) struct Pair {
     /// Index of the near end.
     pub(super) near: u32,
-    queries: Queries,
+    veth: Veth,
     link: OwnedFd,
-    is_kept: bool,
 }
 
 impl Pair {
@@ -67,33 +62,24 @@ impl Pair {
         at_far_end: BorrowedFd<'_>,
         folder: Option<&Path>,
     ) -> io::Result<Self> {
-        let mut queries = Queries::open()?;
         let [near, far] = match purpose {
             Purpose::Further => ["a", "b"],
             Purpose::Trial => ["c", "d"],
             Purpose::TrialFurther => ["e", "f"],
         }
         .map(|end| format!("fan{interface}{end}"));
-        if let Some(left) = queries.link_index(&near)? {
-            queries.order_link(Order::DelLink(named(left)))?;
-        }
-        queries.order_link(Order::NewLink(description(&near, &far, cpus)))?;
-        let mut index = |name: &str| {
-            queries.link_index(name)?.ok_or_else(|| io::Error::other(format!("`{name}` was removed at once")))
-        };
-        let (near, far) = (index(&near)?, index(&far)?);
+        let [near, far] = [&near, &far].map(|name| End { name, mac: None });
+        let queues = u32::try_from(cpus.clamp(1, MOST_QUEUES)).unwrap_or(1);
+        let (mut veth, far) = Veth::make(near, far, queues, MTU)?;
         // Before it goes up: a veth takes redirected frames only if there is a program at its far end.
         let link = bpf::create_link(at_far_end, far, bpf::NATIVE)?;
-        for end in [near, far] {
-            queries.order_link(Order::SetLink(LinkUnspec::new_with_index(end).up().build()))?;
-        }
-        let mut pair = Self { near, queries, link, is_kept: false };
+        veth.bring_up(far)?;
         if let Some(folder) = folder {
             fs::create_dir_all(folder)?;
-            bpf::pin(pair.link.as_fd(), &folder.join(near.to_string()))?;
-            pair.is_kept = true;
+            bpf::pin(link.as_fd(), &folder.join(veth.near.to_string()))?;
+            veth.is_kept = true;
         }
-        Ok(pair)
+        Ok(Self { near: veth.near, veth, link })
     }
 
     /// The pair that a predecessor left, whose link is pinned in `folder`. It goes on with the predecessor's program. What is
@@ -118,7 +104,7 @@ impl Pair {
                 .filter(|link| bpf::link_interface(link.as_fd()).is_ok_and(|interface| interface != 0));
             match near.zip(living) {
                 Some((near, link)) => {
-                    return Ok(Some(Self { near, queries: Queries::open()?, link, is_kept: true }));
+                    return Ok(Some(Self { near, veth: Veth::left(near)?, link }));
                 }
                 None => fs::remove_file(pin)?,
             }
@@ -137,41 +123,10 @@ impl Pair {
 
     /// Removes the pair, whoever might find it.
     pub(super) fn remove(mut self) {
-        self.is_kept = false;
+        self.veth.is_kept = false;
     }
 }
 
 fn failed(what: &'static str) -> impl FnOnce(io::Error) -> FanOutError {
     move |source| FanOutError::Kernel { what, source }
-}
-
-/// Both ends, with a queue for each CPU.
-fn description(near: &str, far: &str, cpus: usize) -> LinkMessage {
-    let queues = u32::try_from(cpus.clamp(1, MOST_QUEUES)).unwrap_or(1);
-    let with_queues = [LinkAttribute::NumTxQueues(queues), LinkAttribute::NumRxQueues(queues)];
-    let mut peer = LinkMessageBuilder::<LinkUnspec>::new().name(far).mtu(MTU).build();
-    peer.attributes.extend(with_queues.clone());
-    let mut message = LinkVeth::new(near, far).mtu(MTU);
-    for attribute in with_queues {
-        message = message.append_extra_attribute(attribute);
-    }
-    message.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build()
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        if self.is_kept {
-            return;
-        }
-        if let Err(error) = self.queries.order_link(Order::DelLink(named(self.near))) {
-            tracing::warn!(%error, "a pair of devices that fan-out has made cannot be removed");
-        }
-    }
-}
-
-/// A message about the device of this index.
-fn named(index: u32) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message
 }

@@ -56,14 +56,15 @@ impl Wire {
         // Named after one of the relay's interfaces, which no other relay uses at the same time.
         let (near, far) = (format!("tcp{interface}a"), format!("tcp{interface}b"));
         let ends = [(&near, NEAR), (&far, FAR)].map(|(name, mac)| End { name, mac: Some(mac) });
-        let mut veth = Veth::make(ends[0], ends[1], 1, MTU)?;
-        let link = bpf::create_link(program.as_fd(), veth.far, mode)?;
+        let [near, far_end] = ends;
+        let (mut veth, far_index) = Veth::make(near, far_end, 1, MTU)?;
+        let link = bpf::create_link(program.as_fd(), far_index, mode)?;
         // Fragments go through the network stack there, which would ask why they do not come from where their sender is.
         let filter = format!("/proc/sys/net/ipv4/conf/{far}/rp_filter");
         if let Err(error) = fs::write(&filter, "0") {
             tracing::debug!(filter, %error, "packets of connections that need fragments may be dropped");
         }
-        veth.bring_up()?;
+        veth.bring_up(far_index)?;
         Ok(Self { veth, _link: link })
     }
 

@@ -18,10 +18,14 @@ use super::{FanOutError, LINK_HEADERS, devices};
 use crate::LoadError;
 use crate::kernel::{Capacity, TrialKernel};
 
-/// Packets that are copied on each CPU: several readings of a queue, and several batches of a device.
-const PACKETS: u32 = 40;
-/// Longest that the copies may take. They take a few milliseconds on a machine with nothing else to do.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Packets that are copied together: more copies than a batch of a device, and fewer than its ring has places, so that all come
+/// however late the ring is read.
+const TOGETHER: u32 = 4;
+/// How often, on each CPU.
+const TIMES: u32 = 4;
+const PACKETS: u32 = TOGETHER * TIMES;
+/// Longest that the copies of packets may take. They take less than a millisecond on a machine with nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks whether they are there.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -49,7 +53,7 @@ pub(super) fn run(interface: u32, cpus: &[u32]) -> Result<(), FanOutError> {
     let mut trial = Trial::prepare(interface, cpus)?;
     let (first, last) = (cpus.first(), cpus.last().filter(|_| cpus.len() > 1));
     for cpu in first.into_iter().chain(last) {
-        let copies = trial.copies(*cpu)?;
+        let copies = trial.copies(*cpu, BLOCKS.len() * SEATS)?;
         judge::judge(&copies, PACKETS, &BLOCKS).map_err(FanOutError::Untrusted)?;
     }
     Ok(())
@@ -94,8 +98,8 @@ impl Trial {
         }
     }
 
-    /// Has packets copied by a CPU; what came out.
-    fn copies(&mut self, cpu: u32) -> Result<Vec<Witnessed>, FanOutError> {
+    /// Has packets copied by a CPU; what came out. So many copies of each are waited for.
+    fn copies(&mut self, cpu: u32, copies: usize) -> Result<Vec<Witnessed>, FanOutError> {
         let blocks = &self.kernel.fan_out.blocks;
         let next = |block| BLOCKS.into_iter().find(|other| *other > block).unwrap_or(0);
         blocks.write(START, Block { next: next(START), cpu, ..Block::default() });
@@ -118,22 +122,30 @@ impl Trial {
             );
         }
         let waiting = Metadata::further(0, START, 0);
-        self.kernel.send(waiting, &frame(), PACKETS).map_err(|error| FanOutError::Programs(error.into()))?;
-        let expected = PACKETS as usize * BLOCKS.len() * SEATS;
-        Ok(gather(&mut self.kernel.witnessed, expected))
+        let mut came = Vec::new();
+        for time in 1..=TIMES {
+            self.kernel
+                .send(waiting, &frame(), TOGETHER)
+                .map_err(|error| FanOutError::Programs(error.into()))?;
+            let expected = (time * TOGETHER) as usize * copies;
+            gather(&mut self.kernel.witnessed, expected, &mut came);
+            if came.len() < expected {
+                break;
+            }
+        }
+        Ok(came)
     }
 }
 
 /// Reads what the witness tells, until it is all or time is over.
-fn gather(ring: &mut RingBuf<MapData>, expected: usize) -> Vec<Witnessed> {
+fn gather(ring: &mut RingBuf<MapData>, expected: usize, copies: &mut Vec<Witnessed>) {
     let deadline = Instant::now() + PATIENCE;
-    let mut copies = Vec::with_capacity(expected);
     loop {
         while let Some(item) = ring.next() {
             copies.extend(read(&item));
         }
         if copies.len() >= expected || Instant::now() >= deadline {
-            return copies;
+            return;
         }
         std::thread::sleep(LOOK);
     }
@@ -228,7 +240,7 @@ mod tests {
             let mut trial = Trial::prepare(INTERFACE, &[CPU]).unwrap();
             let seats = u32::try_from(SEATS).unwrap();
             trial.serve_first_block_by(seats, 0);
-            judge::judge(&trial.copies(CPU).unwrap(), PACKETS, &BLOCKS).unwrap_err()
+            judge::judge(&trial.copies(CPU, BLOCKS.len() * SEATS).unwrap(), PACKETS, &BLOCKS).unwrap_err()
         });
         assert_eq!(error, "copy 0 of a packet has the headers of receiver 0, not 1");
     }
@@ -241,7 +253,7 @@ mod tests {
             let mut trial = Trial::prepare(INTERFACE, &[CPU]).unwrap();
             let deliver = trial.kernel.fan_out.programs.as_ref().unwrap().deliver.as_raw_fd();
             trial.serve_first_block_by(MADE, deliver);
-            let copies = trial.copies(CPU).unwrap();
+            let copies = trial.copies(CPU, MADE as usize + SEATS).unwrap();
             let of =
                 |receiver: u32| copies.iter().filter(|copy| copy.ports.get() & 0xffff == receiver).count();
             let losses =
