@@ -86,6 +86,20 @@ reasons! {
     NoRoom = "no_room", "The frame has no room for the longer headers that it must leave with.";
 }
 
+impl From<Drop> for Loss {
+    /// Why a copy is lost where a packet would be dropped.
+    fn from(reason: Drop) -> Self {
+        match reason {
+            Drop::TooBig => Self::TooBig,
+            Drop::NoRoute => Self::NoRoute,
+            Drop::NoDevice => Self::NoDevice,
+            Drop::NextHopUnresolved => Self::NextHopUnresolved,
+            Drop::NoRoom => Self::NoRoom,
+            _ => Self::Refused,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

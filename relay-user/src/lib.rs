@@ -87,7 +87,7 @@ pub use backend::Backend;
 pub use device_counters::DeviceCounters;
 pub use error::{InstallError, RouteError, StartError};
 pub use event::{Event, Leaving};
-pub use fan_out::{FanOutError, GroupStatistics};
+pub use fan_out::{FanOutChoice, FanOutError, GroupStatistics};
 pub use framed::{Feed, FeedStatistics, Framing, Inlet, InletError};
 pub use kernel::LoadError;
 pub use leg::{

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::attach::Mode;
 use crate::audience::{GroupQuality, ReceiverQuality};
 use crate::error::InstallError;
-use crate::fan_out::{FanOutError, FanOutSetup, GroupStatistics};
+use crate::fan_out::{FanOutSetup, GroupStatistics};
 use crate::kernel::wait_for_programs;
 use crate::leg::{LegId, LegSpec};
 use crate::plan::{self, Plan};
@@ -79,8 +79,13 @@ impl Relay {
             if shared.sockets.is_some() {
                 shared.settle_sockets();
             } else {
+                let turns = shared.punts().map(|punts| punts.turns()).unwrap_or_default();
+                let wait = move || {
+                    wait_for_programs();
+                    turns.iter().for_each(|turns| turns.wait());
+                };
                 // A failure to wait is a runtime that ends, and all media with it.
-                let _ = tokio::task::spawn_blocking(wait_for_programs).await;
+                let _ = tokio::task::spawn_blocking(wait).await;
             }
             let wanted = shared.state().connect_group(source, next, Instant::now())?;
             shared.tell(wanted);
@@ -111,15 +116,26 @@ impl Relay {
     }
 }
 
-/// Makes what the first group needs. By a task, because the threads of the runtime are in the relay's network namespace, and
-/// the caller's need not be.
+/// Has groups go on that a predecessor left; where nobody can make copies, they end.
+pub(crate) async fn go_on(shared: &Arc<Shared>) {
+    if !shared.state().has_groups() {
+        return;
+    }
+    if let Err(error) = prepare(shared).await {
+        tracing::warn!(%error, "the groups of the process before end");
+        shared.state().end_groups(Instant::now());
+    }
+}
+
+/// Says who makes the copies, and makes what the first group needs; returns the CPUs that may make them. By a task, because the
+/// threads of the runtime are in the relay's network namespace, and the caller's need not be.
 async fn prepare(shared: &Arc<Shared>) -> Result<Vec<u32>, InstallError> {
     if shared.sockets.is_some() {
         // Their workers copy as they are; none of them belongs to a CPU.
         return Ok(vec![0]);
     }
     let prepared = shared.fan_out.lock().await.as_ref().and_then(FanOutSetup::prepared);
-    if let Some(cpus) = prepared {
+    if let Some(cpus) = prepared.filter(|_| shared.state().has_engine()) {
         return Ok(cpus);
     }
     let shared = Arc::clone(shared);
@@ -129,13 +145,13 @@ async fn prepare(shared: &Arc<Shared>) -> Result<Vec<u32>, InstallError> {
         let (devices, generic) = {
             let interfaces = shared.interfaces();
             let generic = interfaces.report().into_iter().find(|interface| interface.mode != Mode::Native);
-            (interfaces.slots(), generic)
+            (interfaces.slots(), generic.map(|interface| interface.name))
         };
-        if let Some(interface) = generic {
-            return Err(InstallError::from(FanOutError::Generic(interface.name)));
-        }
-        let cpus = setup.prepare(&devices)?;
-        shared.state().tell_devices();
+        let no_workers = shared.punts().and_then(|punts| punts.problem());
+        let (engine, cpus) = setup.choose(&devices, generic, no_workers)?;
+        let mut state = shared.state();
+        state.use_engine(engine);
+        state.tell_devices();
         Ok(cpus)
     });
     task.await.map_err(|_| InstallError::Closed)?

@@ -24,7 +24,7 @@ use crate::counters::Counters;
 use crate::device_counters::DeviceCounters;
 use crate::error::{RouteError, StartError};
 use crate::event::Event;
-use crate::fan_out::{self, FanOut, FanOutSetup};
+use crate::fan_out::{self, FanOut, FanOutChoice, FanOutSetup};
 use crate::hints::Hints;
 use crate::interfaces::{self, Devices, Interfaces};
 use crate::kernel::{Capacity, Kernel};
@@ -36,6 +36,7 @@ use crate::ours::Ours;
 use crate::payload_maps::PayloadMaps;
 use crate::pins::Pins;
 use crate::plane::{Memory, UserPlane};
+use crate::receivers;
 use crate::routes::Routes;
 use crate::rtcp::{self, Intake, RtcpCounters, Translator};
 use crate::shared::Shared;
@@ -72,6 +73,8 @@ pub struct Options {
     /// to 65,536. Half of them is for packets that come in, half for packets that leave. Memory is taken at once: 2 KiB
     /// for each, 4 where an interface's MTU is above 1,770.
     pub punt_frames: u32,
+    /// Who makes the copies for groups ([`Relay::join`]), where there is a program.
+    pub fan_out: FanOutChoice,
     /// Shortest time between two [`Event::KeyFrameWanted`] of one group.
     pub key_frame_interval: Duration,
     /// After this time without RTCP, a receiver of a group that used to send it is reported ([`Event::ReceiverGone`]); those
@@ -90,6 +93,7 @@ impl Default for Options {
             ports: Vec::new(),
             state: None,
             punt_frames: DEFAULT_PUNT_FRAMES,
+            fan_out: FanOutChoice::Auto,
             key_frame_interval: audience::KEY_FRAME_INTERVAL,
             receiver_silence: Some(audience::SILENCE),
         }
@@ -233,8 +237,9 @@ impl Relay {
             events: worker_events,
             taps: tap_inlet.clone(),
         };
-        let mut punts = Punts::new(punts, options.punt_frames, plane.clone(), rtcp_intake.clone(), cpus)?;
-        let (fan_out, mut fan_out_setup) = FanOut::new(fan_out, table.slots(), cpus);
+        let (fan_out, mut fan_out_setup) = FanOut::new(fan_out, table.slots(), cpus, options.fan_out);
+        let (intake, groups) = (rtcp_intake.clone(), fan_out.records());
+        let mut punts = Punts::new(punts, options.punt_frames, plane.clone(), intake, groups, cpus)?;
         if let Some(pins) = &mut pins {
             fan_out_setup.keep_in(pins.pair());
             let has_groups = fan_out_setup.is_left();
@@ -255,12 +260,10 @@ impl Relay {
         let mut state = State::new(table, records, counters, hops, payload_maps, fan_out)
             .with_audience(audience(options));
         let adopted = state.adopt(Instant::now()).into_iter().collect();
-        if options.mode == ModeChoice::Generic {
-            // Copies share their memory there.
-            state.end_groups(Instant::now());
-        }
         state.tell_devices();
-        if (fan_out_setup.is_left() || state.has_groups())
+        if options.mode != ModeChoice::Generic
+            && options.fan_out != FanOutChoice::AfXdp
+            && (fan_out_setup.is_left() || state.has_groups())
             && let Err(error) = fan_out_setup.prepare(&slots)
         {
             tracing::warn!(%error, "groups go on with the programs of the process before");
@@ -299,6 +302,7 @@ impl Relay {
             closed: AtomicBool::new(false),
             rtcp: Arc::clone(rtcp_intake.counts()),
         });
+        receivers::go_on(&shared).await;
         let mut tasks =
             watch::start(&shared, changes, Some(events), from_workers).map_err(StartError::Netlink)?;
         match unreachable::start(&shared) {
@@ -358,7 +362,7 @@ impl Relay {
         let payload_maps = PayloadMaps::new(records.payload_maps);
         let mut hops = NextHops::for_sockets(records.next_hops, interfaces.slots());
         hops.read_anew(links, &neighbours);
-        let groups = FanOut::by_sockets(groups, table.slots(), workers);
+        let groups = FanOut::by_sockets(groups, table.slots(), workers, reason);
         let shared = Arc::new(Shared {
             state: Mutex::new(
                 State::new(table, leg_records, counters, hops, payload_maps, groups)

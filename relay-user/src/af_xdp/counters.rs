@@ -27,6 +27,8 @@ pub(crate) struct PortCounters {
     pub(crate) sent: Counter,
     /// Of those, answers to senders whose packets were dropped.
     pub(crate) answered: Counter,
+    /// Of those, copies for receivers of groups.
+    pub(crate) copied: Counter,
     /// Of those, packets that the device dropped because its own ring was full or it was not running.
     pub(crate) device_refused: Counter,
     /// Frames that the kernel handed back without having them. Not one, unless the kernel is broken.
@@ -40,6 +42,7 @@ impl PortCounters {
             received: self.received.get(),
             sent: self.sent.get(),
             answered: self.answered.get(),
+            copied: self.copied.get(),
             device_refused: self.device_refused.get(),
             misplaced: self.misplaced.get(),
             ..PuntCounters::default()
@@ -57,6 +60,8 @@ pub struct PuntCounters {
     pub sent: u64,
     /// Of those, answers to senders whose packets were dropped: that they are too big.
     pub answered: u64,
+    /// Of those, copies for receivers of groups.
+    pub copied: u64,
     /// Of those, packets that the egress device dropped, because its own ring was full.
     pub device_refused: u64,
     /// Frames that the kernel handed back without having them. Not one, unless the kernel is broken.
@@ -71,11 +76,12 @@ pub struct PuntCounters {
 impl PuntCounters {
     /// Each under its name; only those that are not zero.
     pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        let Self { received, sent, answered, device_refused, misplaced, no_frame, ring_full } = *self;
+        let Self { received, sent, answered, copied, device_refused, misplaced, no_frame, ring_full } = *self;
         let all = [
             ("punts_received", received),
             ("punts_sent", sent),
             ("punts_answered", answered),
+            ("punts_copied", copied),
             ("punts_device_refused", device_refused),
             ("punts_misplaced", misplaced),
             ("punts_no_frame", no_frame),
@@ -90,6 +96,7 @@ impl std::ops::AddAssign for PuntCounters {
         self.received += more.received;
         self.sent += more.sent;
         self.answered += more.answered;
+        self.copied += more.copied;
         self.device_refused += more.device_refused;
         self.misplaced += more.misplaced;
         self.no_frame += more.no_frame;

@@ -15,6 +15,7 @@ use aya::maps::{MapData, XskMap};
 use relay_common::limits::DEVICES;
 use relay_common::punt::{QUEUES_PER_DEVICE, socket_index};
 
+use super::copier::Copier;
 use super::counters::{PortCounters, PuntCounters};
 use super::frames::Frames;
 use super::handler::Handler;
@@ -22,6 +23,7 @@ use super::interface::{Queues, mtu_of, name_of};
 use super::port::Port;
 use super::socket::{Queue, Socket, SocketError};
 use super::stop::Stop;
+use super::turns::Turns;
 use super::umem::{HEADROOM, Umem};
 use super::worker::{Ports, Worker};
 
@@ -109,6 +111,8 @@ struct Opened {
 struct Running {
     opened: Vec<Opened>,
     stop: Arc<Stop>,
+    /// Of each worker.
+    turns: Vec<Arc<Turns>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -139,7 +143,7 @@ impl Engine {
     ///
     /// # Errors
     /// See [`EngineError`]; nothing runs then.
-    pub(crate) fn run<H: Handler + Send + 'static>(
+    pub(crate) fn run<H: Handler + Copier + Send + 'static>(
         &mut self,
         devices: &[Device],
         mut handler: impl FnMut(u32) -> H,
@@ -150,7 +154,8 @@ impl Engine {
         }
         let stop = Arc::new(Stop::new().map_err(EngineError::Thread)?);
         // Kept in its place from the start, so that a failure ends what runs already.
-        let running = self.running.insert(Running { opened: Vec::new(), stop, threads: Vec::new() });
+        let running =
+            self.running.insert(Running { opened: Vec::new(), stop, turns: Vec::new(), threads: Vec::new() });
         let started = running.start(devices, self.frames_per_queue, &mut handler);
         let started = started.and_then(|()| running.enter(&mut self.punts, devices));
         started.inspect_err(|_| self.stop())
@@ -172,6 +177,11 @@ impl Engine {
         self.running.as_ref().map_or((0, 0), |running| (running.threads.len(), running.opened.len()))
     }
 
+    /// The turns of each worker.
+    pub(crate) fn turns(&self) -> Vec<Arc<Turns>> {
+        self.running.as_ref().map(|running| running.turns.clone()).unwrap_or_default()
+    }
+
     /// What was counted until now.
     pub(crate) fn counters(&self) -> PuntCounters {
         let mut sum = self.past;
@@ -187,7 +197,7 @@ impl Drop for Engine {
 }
 
 impl Running {
-    fn start<H: Handler + Send + 'static>(
+    fn start<H: Handler + Copier + Send + 'static>(
         &mut self,
         devices: &[Device],
         frames_per_queue: u32,
@@ -198,7 +208,10 @@ impl Running {
             let (umem, ports) = self.open(devices, &queues, frames_per_queue, frame_size)?;
             let (worker, stop) = (Worker::new(umem, ports, handler(number)), Arc::clone(&self.stop));
             let thread = thread::Builder::new().name(format!("af-xdp-{number}"));
-            self.threads.push(thread.spawn(move || run(worker, &stop)).map_err(EngineError::Thread)?);
+            let turns = Arc::<Turns>::default();
+            self.turns.push(Arc::clone(&turns));
+            let running = thread.spawn(move || run(worker, &stop, &turns));
+            self.threads.push(running.map_err(EngineError::Thread)?);
         }
         Ok(())
     }
@@ -303,17 +316,19 @@ fn queues_of_workers(devices: &[Device]) -> Result<Vec<Vec<(usize, u32)>>, Engin
 }
 
 /// The life of a worker's thread.
-fn run<H: Handler>(mut worker: Worker<Arc<Socket>, H>, stop: &Stop) {
+fn run<H: Handler + Copier>(mut worker: Worker<Arc<Socket>, H>, stop: &Stop, turns: &Turns) {
     let watch = |descriptor: BorrowedFd<'_>| libc::pollfd {
         fd: descriptor.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
-    let mut polled: Vec<libc::pollfd> = worker.wakeups().map(|socket| watch(socket.as_fd())).collect();
-    polled.push(watch(stop.as_fd()));
+    let mut polled = vec![watch(stop.as_fd())];
+    polled.extend(worker.wakeups().map(|(socket, _)| watch(socket.as_fd())));
     let mut last_turns = LAST_TURNS;
     loop {
+        turns.begin();
         let handled = worker.turn();
+        turns.end();
         if stop.is_requested() {
             if handled == 0 || last_turns == 0 {
                 return;
@@ -324,7 +339,15 @@ fn run<H: Handler>(mut worker: Worker<Arc<Socket>, H>, stop: &Stop) {
         if handled > 0 {
             continue;
         }
-        let patience = if worker.is_waiting() { RETRY_MS } else { -1 };
+        let mut patience = -1;
+        for ((socket, is_waiting), polled) in worker.wakeups().zip(polled.iter_mut().skip(1)) {
+            // Polling a socket sends what waits there, and does not tell what the device drops of it. A negative number is
+            // not polled.
+            polled.fd = if is_waiting { -1 } else { socket.as_fd().as_raw_fd() };
+            if is_waiting {
+                patience = RETRY_MS;
+            }
+        }
         // SAFETY: the descriptors are open for as long as the worker and `stop` live, and the array has this length.
         unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, patience) };
     }

@@ -2,17 +2,14 @@
 //! already, finding the leg, admitting the source and charging the limits, is not done again.
 
 use std::mem::offset_of;
-use std::ops::Range;
 
-use relay_common::byte_order::Be16;
 use relay_common::checksum::Change;
 use relay_common::decide::{self, Found, Plane, Subject};
 use relay_common::event;
 use relay_common::frame::ethernet::{ETHERNET, Payload};
-use relay_common::frame::rebuild::{self, Link};
 use relay_common::frame::too_big::{self, GROWTH_V4, GROWTH_V6, LinkHeader, QUOTED_V4, QUOTED_V6};
-use relay_common::frame::{Datagram, Essence, Ethernet, Ipv4Udp, Ipv6Udp, UDP};
-use relay_common::leg::route;
+use relay_common::frame::{Datagram, Essence, Ethernet, Ipv4Udp, Ipv6Udp};
+use relay_common::leg::{Addresses6, route};
 use relay_common::media::Media;
 use relay_common::next_hop::NextHop;
 use relay_common::packet::Packet as View;
@@ -20,21 +17,22 @@ use relay_common::punt::Metadata;
 use relay_common::user_traffic::UserTraffic;
 use relay_common::verdict::Drop;
 
+use crate::fan_out::Reader;
 use crate::leg::LegId;
 use crate::plane::UserPlane;
 use crate::rtcp::Intake;
 use crate::tap::Direction;
 
 use super::handler::{Handler, Outcome, Packet};
-
-/// Headers of IPv6 are longer than those of IPv4 by so many bytes.
-const LONGER: u32 = 20;
+use super::headers::{self, Ends, Left};
 
 /// The handler of one worker.
 pub(crate) struct Forwarder {
-    plane: UserPlane,
+    pub(super) plane: UserPlane,
     /// Where RTCP goes that ends here, or is translated.
     rtcp: Intake,
+    /// Groups whose copies are made here.
+    pub(super) groups: Reader,
 }
 
 /// Why a packet does not go on.
@@ -56,27 +54,34 @@ impl From<Drop> for Refusal {
     }
 }
 
-/// What is left to be done when a datagram has been looked at.
-enum Left {
-    /// Nothing: it has its new addresses.
-    Nothing,
-    /// Its headers, of so many bytes, must be built anew.
-    Headers { essence: Essence, length: usize },
+/// Where a packet goes on.
+enum Way {
+    /// By the device of this slot.
+    Device(u32),
+    /// To the receivers of its leg's group.
+    Copies,
 }
 
 impl Forwarder {
     /// A handler that decides with this plane.
-    pub(crate) fn new(plane: UserPlane, rtcp: Intake) -> Self {
-        Self { plane, rtcp }
+    pub(crate) fn new(plane: UserPlane, rtcp: Intake, groups: Reader) -> Self {
+        Self { plane, rtcp, groups }
     }
 
-    /// Rewrites the packet; the slot of the device that it leaves by.
-    fn forward(&self, leg: LegId, packet: &mut Packet<'_>) -> Result<u32, Refusal> {
+    /// Rewrites the packet, unless it is to be copied; says where it goes.
+    fn forward(&self, leg: LegId, packet: &mut Packet<'_>) -> Result<Way, Refusal> {
         let found = Found::at(&self.plane, leg.slot).ok_or(Drop::NoStream)?;
         let change =
             if found.route().has(route::RTCP_PUNTED) { self.take_rtcp(leg, packet)? } else { Change::none() };
         let bytes = packet.bytes();
         let view = View::new(bytes);
+        if found.route().has(route::FAN_OUT) {
+            let payload = headers::payload(&view).ok_or(Drop::LengthMismatch)?;
+            if found.route().has(route::MEASURED) {
+                decide::measure(&self.plane, found.index, &view, payload.start);
+            }
+            return Ok(Way::Copies);
+        }
         // The program has read these headers: nothing else is punted.
         let parsed = Ethernet::parse(&view).map_err(|_| Drop::LengthMismatch)?;
         let (hop, left) = match parsed {
@@ -96,7 +101,7 @@ impl Forwarder {
             // What arrived, the program has copied.
             self.plane.taps.frame(point, packet.bytes());
         }
-        Ok(hop.device)
+        Ok(Way::Device(hop.device))
     }
 
     /// The payload of UDP was changed by `change` before.
@@ -126,11 +131,7 @@ impl Forwarder {
         let hop = unsafe { hop.read_volatile() };
         let to_v6 = route.has(route::TO_V6);
         let ip_length = datagram.ip_length();
-        let grown = match (D::V6, to_v6) {
-            (false, true) => ip_length + LONGER,
-            (true, false) => ip_length.saturating_sub(LONGER),
-            _ => ip_length,
-        };
+        let grown = headers::grown(ip_length, D::V6, to_v6);
         if grown > hop.mtu {
             // What may be fragmented the program leaves to the kernel path: this came just before the device shrank.
             if datagram.may_be_fragmented() {
@@ -140,7 +141,7 @@ impl Forwarder {
             return Err(Refusal::TooBig { offset, mtu, is_v6: D::V6 });
         }
         if to_v6 && !datagram.has_checksum() {
-            give_checksum(view, offset, &mut datagram).ok_or(Drop::LengthMismatch)?;
+            headers::give_checksum(view, offset, &mut datagram).ok_or(Drop::LengthMismatch)?;
         }
         let change = if route.has(route::RETAGGED) {
             decide::retag(&self.plane, found.index, &mut datagram, view, payload)
@@ -156,7 +157,7 @@ impl Forwarder {
         Ok((hop, Left::Headers { essence: datagram.essence(), length: payload }))
     }
 
-    /// Builds all headers anew, in front of the payload of UDP, which stays where it is.
+    /// Builds headers of another length.
     fn rebuild(
         &self,
         packet: &mut Packet<'_>,
@@ -166,27 +167,22 @@ impl Forwarder {
         length: usize,
     ) -> Result<(), Drop> {
         let to_v6 = found.route().has(route::TO_V6);
-        let grow = rebuild::length(&hop.tags, to_v6).checked_signed_diff(length);
-        grow.and_then(|grow| packet.grow_front(grow)).ok_or(Drop::NoRoom)?;
-        let view = View::new(packet.bytes());
-        let (link, destination) = (Link { macs: &hop.macs, tags: &hop.tags }, found.destination());
-        let written = if to_v6 {
+        let addresses6 = if to_v6 {
             let addresses = self.plane.addresses6(found.index).ok_or(Drop::NoRoom)?;
             // SAFETY: the plane promises a valid record. A packet that sees half of a new address goes astray, once.
-            let addresses = unsafe { addresses.read_volatile() };
-            rebuild::write_v6(&view, link, essence, &addresses, destination.ports)
+            unsafe { addresses.read_volatile() }
         } else {
-            let addresses = (found.origin(), destination.address);
-            rebuild::write_v4(&view, link, essence, addresses, destination.ports)
+            Addresses6::default()
         };
-        written.ok_or(Drop::NoRoom)
+        let ends = Ends { to_v6, origin: found.origin(), destination: found.destination(), addresses6 };
+        headers::build(packet, hop, essence, length, &ends).ok_or(Drop::NoRoom)
     }
 
     /// Hands RTCP to whoever answers or translates it; the change of its sum if it goes on. Other packets go on as they are.
     fn take_rtcp(&self, leg: LegId, packet: &mut Packet<'_>) -> Result<Change, Drop> {
         let bytes = packet.bytes();
         let view = View::new(&mut *bytes);
-        let payload = payload(&view).ok_or(Drop::LengthMismatch)?;
+        let payload = headers::payload(&view).ok_or(Drop::LengthMismatch)?;
         if !matches!(Media::at(&view, payload.start), Some(Media::Rtcp { .. })) {
             return Ok(Change::none());
         }
@@ -228,7 +224,11 @@ impl Handler for Forwarder {
         }
         let leg = LegId { slot: metadata.leg, generation: metadata.generation };
         match self.forward(leg, packet) {
-            Ok(device) => Outcome::Send { device },
+            Ok(Way::Device(device)) => Outcome::Send { device },
+            Ok(Way::Copies) => {
+                self.groups.entered(leg.slot);
+                Outcome::Copy
+            }
             Err(Refusal::Drop(reason)) => Outcome::Drop(reason),
             Err(Refusal::TooBig { offset, mtu, is_v6 }) => {
                 match self.answer(leg, packet, offset, mtu, is_v6) {
@@ -247,49 +247,6 @@ impl Handler for Forwarder {
     fn dropped(&mut self, metadata: &Metadata, reason: Drop, bytes: usize) {
         self.plane.count_dropped(self.counted(metadata), reason, 1, bytes as u64);
     }
-}
-
-/// Where the payload of a frame's datagram lies.
-fn payload(view: &View<'_>) -> Option<Range<usize>> {
-    match Ethernet::parse(view).ok()? {
-        (_, Payload::Ipv4, at) => payload_of::<Ipv4Udp<'_>>(view, at),
-        (_, Payload::Ipv6, at) => payload_of::<Ipv6Udp<'_>>(view, at),
-    }
-}
-
-fn payload_of<'a, D: Datagram<'a>>(view: &View<'a>, offset: usize) -> Option<Range<usize>> {
-    let datagram = D::parse(view, offset).ok()?;
-    datagram.check(view.length().saturating_sub(offset)).ok()?;
-    let start = offset + D::HEADERS;
-    let length = usize::from(datagram.essence().udp_length.get()).checked_sub(UDP)?;
-    Some(start..start + length)
-}
-
-/// Gives a datagram over IPv4 that has no UDP checksum the one that it needs over IPv6, as if it had come with it.
-fn give_checksum<'a, D: Datagram<'a>>(view: &View<'a>, offset: usize, datagram: &mut D) -> Option<()> {
-    let essence = datagram.essence();
-    let length = usize::from(essence.udp_length.get());
-    let start = offset + D::HEADERS - UDP;
-    let mut sum = essence.addresses;
-    let mut at = 0;
-    while at < length {
-        let word = if at + 2 <= length {
-            view.view::<2>(start + at)?.be16::<0>()
-        } else {
-            Be16::new(u16::from(view.view::<1>(start + at)?.u8::<0>()) << 8)
-        };
-        sum.0 += u64::from(word.wire());
-        at += 2;
-    }
-    // The pseudo header: protocol and length (RFC 768).
-    sum.0 += u64::from(Be16::new(17).wire()) + u64::from(essence.udp_length.wire());
-    while sum.0 >> 16 != 0 {
-        sum.0 = (sum.0 & 0xffff) + (sum.0 >> 16);
-    }
-    let folded = u16::try_from(sum.0).unwrap_or_default();
-    let checksum = if folded == u16::MAX { u16::MAX } else { !folded };
-    view.view::<2>(start + 6)?.set_be16::<0>(Be16::from_wire(checksum));
-    Some(())
 }
 
 /// A datagram that takes new addresses of its own version of IP.

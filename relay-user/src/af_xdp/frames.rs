@@ -30,6 +30,8 @@ impl Held {
 #[derive(Debug)]
 pub(crate) struct Frames {
     places: Box<[Place]>,
+    /// Whom each frame that is being sent is for: the receiver of a group, by the slot of its leg; 0 for none.
+    receivers: Box<[u32]>,
     /// The numbers of all that are [`Place::Free`]. Its capacity is the number of frames: it never grows.
     free: Vec<u32>,
 }
@@ -37,7 +39,11 @@ pub(crate) struct Frames {
 impl Frames {
     /// A book of `count` free frames.
     pub(crate) fn new(count: u32) -> Self {
-        Self { places: vec![Place::Free; count as usize].into(), free: (0..count).rev().collect() }
+        Self {
+            places: vec![Place::Free; count as usize].into(),
+            receivers: vec![0; count as usize].into(),
+            free: (0..count).rev().collect(),
+        }
     }
 
     /// A free frame.
@@ -60,10 +66,18 @@ impl Frames {
         self.set(held.0, Place::Filling(port));
     }
 
-    /// The frame goes to the kernel, to be sent on `port`.
+    /// The frame goes to the kernel, to be sent on `port` to `receiver`, 0 for none.
     #[expect(clippy::needless_pass_by_value, reason = "as in `give_back`")]
-    pub(crate) fn send(&mut self, held: Held, port: u16) {
+    pub(crate) fn send(&mut self, held: Held, port: u16, receiver: u32) {
         self.set(held.0, Place::Sending(port));
+        if let Some(entry) = self.receivers.get_mut(held.0 as usize) {
+            *entry = receiver;
+        }
+    }
+
+    /// The receiver that a frame was sent to last; `None` if it was for none.
+    pub(crate) fn receiver(&self, index: u32) -> Option<u32> {
+        self.receivers.get(index as usize).copied().filter(|receiver| *receiver != 0)
     }
 
     /// The kernel says that this frame received a packet on `port`. `None` if it did not have it for that.
@@ -117,8 +131,8 @@ mod tests {
         assert_eq!(frames.sent(index, 3), None, "it was not being sent");
         let frame = frames.received(index, 3).unwrap();
         assert_eq!(frames.received(index, 3), None, "it is here already");
-        frames.send(frame, 4);
-        assert_eq!(frames.places(), [Place::Sending(4)]);
+        frames.send(frame, 4, 7);
+        assert_eq!((frames.places(), frames.receiver(index)), (&[Place::Sending(4)][..], Some(7)));
         let frame = frames.sent(index, 4).unwrap();
         frames.give_back(frame);
         assert_eq!((frames.places(), frames.free()), (&[Place::Free][..], &[0][..]));

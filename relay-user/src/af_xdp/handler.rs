@@ -73,6 +73,8 @@ pub(crate) enum Outcome {
         /// Why it must not go on.
         reason: Drop,
     },
+    /// A copy goes to each receiver of the group of the leg that it arrived for ([`super::copier::Copier`]).
+    Copy,
 }
 
 /// Decides about punted packets. One for each worker, on the worker's thread; it must not block.
@@ -80,7 +82,7 @@ pub(crate) trait Handler {
     /// Decides about a packet, and rewrites it if it is to leave.
     fn handle(&mut self, metadata: &Metadata, packet: &mut Packet<'_>) -> Outcome;
 
-    /// The packet that was just decided about leaves. `bytes` as it arrived.
+    /// The packet that was just decided about leaves, or is copied. `bytes` as it arrived.
     fn sent(&mut self, metadata: &Metadata, bytes: usize);
 
     /// It was dropped, by the handler's decision or because the device did not take it. `bytes` as it arrived.

@@ -6,11 +6,14 @@
 //! has which frame; a batch that does not fit its ring is not sent at all; it does not tell whether a ring asks to be
 //! woken; and its indices overflow after 2^32 packets in a build with overflow checks.
 
+mod copier;
+mod copying;
 mod counters;
 mod engine;
 mod forwarder;
 mod frames;
 mod handler;
+mod headers;
 mod interface;
 mod memory;
 mod path;
@@ -20,6 +23,7 @@ mod ring;
 pub(crate) mod simulation;
 mod socket;
 mod stop;
+mod turns;
 mod umem;
 mod worker;
 

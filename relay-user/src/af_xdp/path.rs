@@ -1,12 +1,15 @@
 //! The path `af_xdp` of a running relay: the engine, and what it needs to run again when a device is made anew.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aya::maps::{MapData, XskMap};
 
 use super::counters::PuntCounters;
 use super::engine::{Device, Engine, EngineError};
 use super::forwarder::Forwarder;
+use super::turns::Turns;
+use crate::fan_out;
 use crate::plane::UserPlane;
 use crate::rtcp::Intake;
 
@@ -28,12 +31,13 @@ pub(crate) struct Punts {
     engine: Engine,
     plane: UserPlane,
     rtcp: Intake,
+    groups: fan_out::Records,
     cpus: u32,
     problem: Option<String>,
 }
 
 impl Punts {
-    /// A path that does not run yet, whose workers decide with `plane` and hand on RTCP that ends here.
+    /// A path that does not run yet, whose workers decide with `plane`, hand on RTCP that ends here, and copy for `groups`.
     ///
     /// # Errors
     /// There cannot be as many frames for each queue.
@@ -42,9 +46,10 @@ impl Punts {
         frames_per_queue: u32,
         plane: UserPlane,
         rtcp: Intake,
+        groups: fan_out::Records,
         cpus: u32,
     ) -> Result<Self, EngineError> {
-        Ok(Self { engine: Engine::new(punts, frames_per_queue)?, plane, rtcp, cpus, problem: None })
+        Ok(Self { engine: Engine::new(punts, frames_per_queue)?, plane, rtcp, groups, cpus, problem: None })
     }
 
     /// Runs on these interfaces, given by their index with their slot. Where that is impossible, packets for user space
@@ -55,11 +60,12 @@ impl Punts {
             .map(|(interface, slot)| Device { slot: *slot, interface: *interface })
             .collect();
         devices.sort_unstable_by_key(|device| device.slot);
-        let (plane, rtcp, cpus) = (&self.plane, &self.rtcp, self.cpus.max(1));
+        let (plane, rtcp, groups, cpus) = (&self.plane, &self.rtcp, &self.groups, self.cpus.max(1));
         // Workers measure in the places of CPUs: the program does not measure what it punts, so they are nobody else's.
         let handler = |worker| {
             let plane = UserPlane { stretch: worker % cpus, ..plane.clone() };
-            Forwarder::new(plane, rtcp.clone())
+            // Copies are counted behind the CPUs, where all workers add atomically.
+            Forwarder::new(plane, rtcp.clone(), fan_out::Reader::new(groups.clone(), cpus))
         };
         self.problem = self.engine.run(&devices, handler).err().map(|error| error.to_string());
         if let Some(problem) = &self.problem {
@@ -75,6 +81,11 @@ impl Punts {
     /// Why it does not run, if it does not.
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.clone()
+    }
+
+    /// The turns of each worker.
+    pub(crate) fn turns(&self) -> Vec<Arc<Turns>> {
+        self.engine.turns()
     }
 
     /// How the path does.

@@ -11,6 +11,10 @@ use super::frames::{Frames, Held};
 use super::ring::{Consumer, Producer};
 use super::umem::Umem;
 
+/// Packets after which a port is to be flushed while more are made: as many as the kernel sends in one call in copy mode
+/// (TX_BATCH_SIZE of the kernel). Their frames come back at once then, and are still in the processor's cache.
+const AT_ONCE: u32 = 32;
+
 /// A descriptor of the RX and TX rings.
 pub(crate) type Descriptor = libc::xdp_desc;
 
@@ -68,6 +72,10 @@ pub(crate) struct Port<W> {
     limit: u32,
     filling: u32,
     sending: u32,
+    /// Packets that wait for [`Self::flush`].
+    unflushed: u32,
+    /// The index in the TX ring behind the last packet that the kernel took, as far as that is known.
+    taken: u32,
     link: Link,
     counters: Arc<PortCounters>,
 }
@@ -75,7 +83,19 @@ pub(crate) struct Port<W> {
 impl<W: Wakeup> Port<W> {
     /// A port with this number among those of its worker.
     pub(crate) fn new(number: u16, rings: Rings, wakeup: W, limit: u32, counters: Arc<PortCounters>) -> Self {
-        Self { number, rings, wakeup, limit, filling: 0, sending: 0, link: Link::Up, counters }
+        let taken = rings.transmit.taken();
+        Self {
+            number,
+            rings,
+            wakeup,
+            limit,
+            filling: 0,
+            sending: 0,
+            unflushed: 0,
+            taken,
+            link: Link::Up,
+            counters,
+        }
     }
 
     /// Frees what the kernel has sent.
@@ -136,15 +156,29 @@ impl<W: Wakeup> Port<W> {
         self.rings.receive.release();
     }
 
-    /// Takes a packet to be sent; it leaves with [`Self::flush`]. A frame that is refused is free again.
-    pub(crate) fn send(&mut self, packet: Received, umem: &Umem, frames: &mut Frames) -> Result<(), Refusal> {
-        let refusal = match self.link {
-            Link::Up if self.sending < self.limit => None,
-            Link::Up => Some(Refusal::Full),
-            Link::Down | Link::Gone => Some(Refusal::Down),
-        };
+    /// Whether a packet can be sent now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn room(&self) -> Result<(), Refusal> {
+        match self.link {
+            Link::Up if self.sending < self.limit => Ok(()),
+            Link::Up => Err(Refusal::Full),
+            Link::Down | Link::Gone => Err(Refusal::Down),
+        }
+    }
+
+    /// Takes a packet to be sent, to `receiver` if it is a copy for one, else to 0; it leaves with [`Self::flush`]. A frame
+    /// that is refused is free again.
+    pub(crate) fn send(
+        &mut self,
+        packet: Received,
+        receiver: u32,
+        umem: &Umem,
+        frames: &mut Frames,
+    ) -> Result<(), Refusal> {
         let Received { held, start, length } = packet;
-        if let Some(refusal) = refusal {
+        if let Err(refusal) = self.room() {
             frames.give_back(held);
             return Err(refusal);
         }
@@ -156,9 +190,18 @@ impl<W: Wakeup> Port<W> {
             return Err(Refusal::Full);
         }
         self.sending += 1;
-        frames.send(held, self.number);
+        self.unflushed += 1;
+        frames.send(held, self.number, receiver);
         self.counters.sent.add(1);
+        if receiver != 0 {
+            self.counters.copied.add(1);
+        }
         Ok(())
+    }
+
+    /// Whether so many packets wait for [`Self::flush`] that it is time for it.
+    pub(crate) fn is_due(&self) -> bool {
+        self.unflushed >= AT_ONCE.min(self.limit)
     }
 
     /// What was sent last is an answer.
@@ -166,14 +209,12 @@ impl<W: Wakeup> Port<W> {
         self.counters.answered.add(1);
     }
 
-    /// Makes the kernel send what waits, as far as the device takes it now.
-    pub(crate) fn flush(&mut self) {
+    /// Makes the kernel send what waits, as far as the device takes it now. `refused` hears of each receiver whose copy the
+    /// device dropped.
+    pub(crate) fn flush(&mut self, umem: &Umem, frames: &Frames, mut refused: impl FnMut(u32)) {
+        self.unflushed = 0;
         self.rings.transmit.publish();
         let mut waiting = self.rings.transmit.pending();
-        if waiting == 0 && self.link == Link::Down {
-            // What waited was taken when the worker slept: poll(2) makes the kernel send, too. So the device is up.
-            self.link = Link::Up;
-        }
         while waiting > 0 && self.link != Link::Gone && self.rings.transmit.needs_wakeup() {
             let error = self.wakeup.transmit().err().and_then(|error| error.raw_os_error());
             self.link = match error {
@@ -181,15 +222,34 @@ impl<W: Wakeup> Port<W> {
                 Some(libc::ENXIO | libc::ENODEV | libc::EBADF) => Link::Gone,
                 _ => Link::Up,
             };
-            if error == Some(libc::EBUSY) {
+            let was_dropped = error == Some(libc::EBUSY);
+            self.look_what_was_taken(was_dropped);
+            if was_dropped {
                 // The device dropped one packet; the kernel stops there, and the rest still waits.
                 self.counters.device_refused.add(1);
+                let dropped = umem.locate(self.rings.transmit.before(self.taken).addr);
+                if let Some(receiver) = dropped.and_then(|(index, _)| frames.receiver(index)) {
+                    refused(receiver);
+                }
             }
             let left = self.rings.transmit.pending();
-            if left == waiting {
+            if left == waiting && !was_dropped {
                 break;
             }
             waiting = left;
+        }
+    }
+
+    /// Looks how far the kernel is. A packet that the device dropped is the last that it took; when it is the first of a
+    /// call, the kernel does not show that before the next (`__xsk_generic_xmit`).
+    fn look_what_was_taken(&mut self, was_dropped: bool) {
+        let shown = self.rings.transmit.taken();
+        // Indices wrap: what is ahead is less than half of all numbers away.
+        let is_ahead = shown.wrapping_sub(self.taken).cast_signed() > 0;
+        if is_ahead {
+            self.taken = shown;
+        } else if was_dropped {
+            self.taken = self.taken.wrapping_add(1);
         }
     }
 
@@ -215,3 +275,6 @@ impl<W: Wakeup> Port<W> {
         (received, self.rings.completion.contents())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,6 +112,17 @@ impl<T: Copy> Producer<T> {
         self.head.wrapping_sub(self.ring.consumer().load(Ordering::Acquire))
     }
 
+    /// The index behind the last element that the other end says it has taken.
+    pub(crate) fn taken(&self) -> u32 {
+        self.ring.consumer().load(Ordering::Acquire)
+    }
+
+    /// The element in front of an index, as it was pushed last.
+    pub(crate) fn before(&self, index: u32) -> T {
+        // SAFETY: an element of the ring, in memory that began as zeros, which only this end writes.
+        unsafe { self.ring.element(index.wrapping_sub(1)).read() }
+    }
+
     /// Whether the other end has to be woken by a system call.
     pub(crate) fn needs_wakeup(&self) -> bool {
         // SAFETY: as in `Ring::producer`.

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod devices;
+mod engine;
 mod error;
 mod pair;
 mod reader;
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use relay_common::fan_out::{FanDevice, Group, Losses, Receiver};
-use relay_common::leg::{Traffic, traffic_index};
+use relay_common::leg::{Traffic, route, traffic_index};
 use relay_common::retag::Retag;
 use relay_common::verdict::Loss;
 
@@ -25,6 +26,8 @@ use crate::netlink::Link;
 use crate::statistics::Path;
 use blocks::{Blocks, Left};
 
+pub(crate) use engine::Engine;
+pub use engine::FanOutChoice;
 pub use error::FanOutError;
 pub(crate) use reader::Reader;
 pub(crate) use records::Records;
@@ -37,15 +40,17 @@ const LINK_HEADERS: u32 = 18;
 const LARGEST_COPY: u32 = pair::MTU + LINK_HEADERS;
 
 /// What is counted for the receivers of a leg together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupStatistics {
-    /// Who makes the copies: the XDP program, or sockets; [`crate::Relay::backend`] says why it is sockets.
+    /// Who makes the copies: the XDP program, AF_XDP workers, or sockets.
     pub path: Path,
+    /// Why it is they, in one sentence.
+    pub reason: String,
     /// Receivers now.
     pub receivers: usize,
-    /// Passes that a packet takes: blocks of up to 15 receivers behind one device in XDP, one pass with sockets.
+    /// Passes that a packet takes: blocks of up to 15 receivers behind one device in XDP, else one.
     pub passes: usize,
-    /// The CPU that makes the copies in XDP. A worker with sockets runs where there is room.
+    /// The CPU that makes the copies in XDP. Workers run where there is room.
     pub cpu: Option<u32>,
     /// Packets of which copies were made. In XDP those that came out of the queue before the copies: what the leg forwarded,
     /// less these, waits there or did not fit.
@@ -59,12 +64,17 @@ pub(crate) struct FanOut {
     slots: u32,
     stretches: u32,
     /// Who makes the copies.
-    path: Path,
+    engine: Engine,
 }
 
 impl FanOut {
-    /// No group; `slots` legs are counted on so many CPUs.
-    pub(crate) fn new(kernel: FanOutKernel, slots: u32, cpus: u32) -> (Self, FanOutSetup) {
+    /// No group; `slots` legs are counted on so many CPUs. Who makes the copies is still to be said ([`FanOut::use_engine`]).
+    pub(crate) fn new(
+        kernel: FanOutKernel,
+        slots: u32,
+        cpus: u32,
+        choice: FanOutChoice,
+    ) -> (Self, FanOutSetup) {
         let FanOutKernel {
             groups,
             blocks,
@@ -77,19 +87,42 @@ impl FanOut {
             program_slots,
             programs,
         } = kernel;
-        let setup = FanOutSetup::new(fans, queues, program_slots, programs);
+        let setup = FanOutSetup::new(fans, queues, program_slots, programs, choice);
         let records = Records { groups, blocks, receivers, losses, traffic, devices };
-        (Self::over(records, slots, cpus, Path::Xdp), setup)
+        (Self::over(records, slots, cpus, Engine::new(Path::Xdp, String::new())), setup)
     }
 
-    /// No group; copies are made by so many workers with sockets, which read these records ([`Reader`]).
-    pub(crate) fn by_sockets(records: Records, slots: u32, workers: u32) -> Self {
-        Self::over(records, slots, workers, Path::User)
+    /// No group; copies are made by so many workers with sockets, which read these records ([`Reader`]), for this reason.
+    pub(crate) fn by_sockets(records: Records, slots: u32, workers: u32, reason: &str) -> Self {
+        Self::over(records, slots, workers, Engine::new(Path::User, reason.to_owned()))
     }
 
-    fn over(records: Records, slots: u32, stretches: u32, path: Path) -> Self {
+    fn over(records: Records, slots: u32, stretches: u32, engine: Engine) -> Self {
         let blocks = Blocks::new(records.groups.clone(), records.blocks.clone());
-        Self { blocks, records, slots, stretches, path }
+        Self { blocks, records, slots, stretches, engine }
+    }
+
+    /// Has this engine make the copies, unless one has begun to; those of adopted groups were begun by another process.
+    pub(crate) fn use_engine(&mut self, engine: Engine) {
+        if self.engine != engine && (self.blocks.is_empty() || !self.has_engine()) {
+            tracing::info!(path = %engine.path, reason = %engine.reason, "who makes the copies for groups");
+            self.engine = engine;
+        }
+    }
+
+    /// Whether it was said who makes the copies.
+    pub(crate) fn has_engine(&self) -> bool {
+        !self.engine.reason.is_empty()
+    }
+
+    /// The records, for whoever makes copies in this process.
+    pub(crate) fn records(&self) -> Records {
+        self.records.clone()
+    }
+
+    /// What the route of a leg with receivers says: that, and whether its packets are punted.
+    pub(crate) fn route_flags(&self) -> u32 {
+        if self.engine.path == Path::AfXdp { route::FAN_OUT | route::PUNTED } else { route::FAN_OUT }
     }
 
     /// Takes over the groups of `sources`, legs that may have receivers, which a predecessor left in the records.
@@ -207,12 +240,14 @@ impl FanOut {
 
     /// Whether a receiver sits where those behind this device do.
     pub(crate) fn is_behind(&self, receiver: u32, device: u32) -> bool {
-        self.blocks.device(receiver) == Some(self.place(device))
+        // A predecessor's XDP may have made blocks that are not alike.
+        let is_anywhere = self.engine.path != Path::Xdp;
+        self.blocks.device(receiver).is_some_and(|found| is_anywhere || found == self.place(device))
     }
 
-    /// The device that a block is for. The network stack sends by any, so that with sockets all blocks are alike.
+    /// The device that a block is for. Workers send by any, so that with them all blocks are alike.
     fn place(&self, device: u32) -> u32 {
-        if self.path == Path::User { 0 } else { device }
+        if self.engine.path == Path::Xdp { device } else { 0 }
     }
 
     /// Where the packets of a receiver go.
@@ -244,10 +279,11 @@ impl FanOut {
     /// What is counted for a group.
     pub(crate) fn statistics(&self, source: u32) -> Option<GroupStatistics> {
         let (cpu, blocks) = self.blocks.group(source)?;
-        let (passes, cpu) = if self.path == Path::User { (1, None) } else { (blocks, Some(cpu)) };
+        let (passes, cpu) = if self.engine.path == Path::Xdp { (blocks, Some(cpu)) } else { (1, None) };
         let entered = self.records.groups.word64(source, offset_of!(Group, entered)).load(Ordering::Relaxed);
         let receivers = self.receivers(source).len();
-        Some(GroupStatistics { path: self.path, receivers, passes, cpu, entered })
+        let Engine { path, reason } = self.engine.clone();
+        Some(GroupStatistics { path, reason, receivers, passes, cpu, entered })
     }
 
     /// Tells the program what the devices in these slots take; `None` for one that is gone.

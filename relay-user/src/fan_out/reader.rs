@@ -100,7 +100,7 @@ impl Reader {
         }
     }
 
-    /// Counts copies that were handed to the network stack.
+    /// Counts copies that were handed to the network stack, or to a device.
     pub(crate) fn sent(&self, receiver: u32, packets: u64, bytes: u64) {
         let traffic = &self.records.traffic;
         let at = traffic_index(self.stretch, self.records.receivers.length(), receiver);
@@ -129,7 +129,7 @@ mod tests {
     /// Groups without a kernel half, and a reader of them.
     fn groups() -> (FanOut, Reader) {
         let records = Records::for_legs(200, 1).unwrap();
-        (FanOut::by_sockets(records.clone(), 201, 1), Reader::new(records, 0))
+        (FanOut::by_sockets(records.clone(), 201, 1, ""), Reader::new(records, 0))
     }
 
     fn listed(reader: &Reader, source: u32) -> Vec<u32> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::pair::{Pair, Purpose};
-use super::{FanOutError, devices, trial};
+use super::{FanOutChoice, FanOutError, devices, trial};
 use crate::LoadError;
 use crate::kernel::FanOutPrograms;
 
@@ -23,6 +23,10 @@ pub(crate) struct FanOutSetup {
     /// The interface in each slot that device maps were made for.
     made: HashMap<u32, u32>,
     cpus: Vec<u32>,
+    /// What the caller wants.
+    pub(super) choice: FanOutChoice,
+    /// What is wrong with the kernel's copies, if it was tried and something is.
+    pub(super) untrusted: Option<String>,
 }
 
 impl FanOutSetup {
@@ -32,6 +36,7 @@ impl FanOutSetup {
         queues: OwnedFd,
         program_slots: OwnedFd,
         programs: Result<FanOutPrograms, LoadError>,
+        choice: FanOutChoice,
     ) -> Self {
         Self {
             fans,
@@ -42,6 +47,8 @@ impl FanOutSetup {
             pair: None,
             made: HashMap::new(),
             cpus: Vec::new(),
+            choice,
+            untrusted: None,
         }
     }
 

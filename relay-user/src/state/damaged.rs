@@ -200,7 +200,7 @@ impl Maps {
         let link =
             Link { index: INTERFACE, name, ethernet: true, up: true, mac: [1; 6], mtu: 1500, vlan: None };
         hops.read_anew(vec![link], &[]);
-        let groups = FanOut::by_sockets(self.groups.clone(), table.slots(), CPUS);
+        let groups = FanOut::by_sockets(self.groups.clone(), table.slots(), CPUS, "a test");
         Ok(State::new(table, leg_records, counters, hops, PayloadMaps::new(records.payload_maps), groups))
     }
 

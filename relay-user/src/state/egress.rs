@@ -105,7 +105,7 @@ impl State {
             return nowhere(u32::from(leg.group), flags);
         }
         if self.fans_out(leg) {
-            return nowhere(0, if leg.is_cut { flags } else { flags | route::FAN_OUT });
+            return nowhere(0, if leg.is_cut { flags } else { flags | self.fan_out.route_flags() });
         }
         let sender = leg.egress.filter(|_| !leg.is_cut).and_then(|egress| self.leg(egress));
         let Some((sender, remote, hop)) =

@@ -8,7 +8,7 @@ use relay_common::fan_out::Receiver;
 use relay_common::leg::{Destination, Route, route};
 
 use crate::error::InstallError;
-use crate::fan_out::{FanOutError, GroupStatistics};
+use crate::fan_out::{Engine, FanOutError, GroupStatistics};
 use crate::leg::{LegId, Sharing};
 
 use super::egress::continues;
@@ -23,7 +23,10 @@ impl State {
             return unfit("is a shared port, and no side of a stream; its legs are");
         }
         if leg.spec.punted {
-            return unfit("is sent on by user space, which makes no copies; install it without `punted`");
+            return unfit(
+                "is sent on by user space whatever becomes of its packets; install it without `punted`, and the engine of \
+                 its group says who makes the copies",
+            );
         }
         if leg.egress.is_some() {
             return unfit("feeds another leg already; let that one join, too, instead of a stream to it");
@@ -160,8 +163,7 @@ impl State {
 
     /// Ends all groups; their receivers stay, and receive nothing any more.
     pub(crate) fn end_groups(&mut self, now: Instant) {
-        let sources: Vec<LegId> = self.legs().filter(|leg| self.fans_out(leg)).map(|leg| leg.id).collect();
-        for source in sources {
+        for source in self.sources() {
             self.end_group(source, now);
         }
     }
@@ -169,6 +171,24 @@ impl State {
     /// Whether any leg has receivers.
     pub(crate) fn has_groups(&self) -> bool {
         self.fan_out.has_groups()
+    }
+
+    /// Legs that have receivers.
+    fn sources(&self) -> Vec<LegId> {
+        self.legs().filter(|leg| self.fans_out(leg)).map(|leg| leg.id).collect()
+    }
+
+    /// Says who makes the copies for groups, also for those that a predecessor left.
+    pub(crate) fn use_engine(&mut self, engine: Engine) {
+        self.fan_out.use_engine(engine);
+        for source in self.sources() {
+            self.store_exit(source);
+        }
+    }
+
+    /// Whether it was said who makes the copies.
+    pub(crate) fn has_engine(&self) -> bool {
+        self.fan_out.has_engine()
     }
 
     /// The program is told what devices take.

@@ -7,7 +7,7 @@ use relay_common::frame::Datagram;
 use relay_common::leg::route;
 use relay_common::next_hop::RESOLVED;
 use relay_common::packet::Packet;
-use relay_common::verdict::{Drop, Loss};
+use relay_common::verdict::Loss;
 
 use super::datagram::SocketDatagram;
 use super::legs::{Legs, ends_v4, ends_v6, headers, refusal};
@@ -22,7 +22,7 @@ impl Legs {
         // SAFETY: the plane promises a valid record; each of its aligned words changes as a whole.
         let hop = unsafe { hop.read_volatile() };
         if hop.state & RESOLVED == 0 {
-            return Err(loss(hop.refusal()));
+            return Err(hop.refusal().into());
         }
         let (from, to) = if record.route.has(route::TO_V6) {
             ends_v6(record.origin6, record.destination6, record.destination.ports)
@@ -70,7 +70,7 @@ impl Copier for Legs {
         let Some(groups) = &self.groups else { return };
         let packets = u64::from(sent.packets);
         let bytes = (sent.bytes + headers(received_at) * sent.packets as usize) as u64;
-        let lost = sent.refused.map(|errno| loss(refusal(errno)));
+        let lost = sent.refused.map(|errno| Loss::from(refusal(errno)));
         if let Some(loss) = lost {
             groups.lost(sent.account, loss, packets);
         }
@@ -78,16 +78,5 @@ impl Copier for Legs {
         if lost.is_none_or(|loss| loss == Loss::Refused) {
             groups.sent(sent.account, packets, bytes);
         }
-    }
-}
-
-/// Why a copy is lost where a packet would be dropped.
-fn loss(reason: Drop) -> Loss {
-    match reason {
-        Drop::TooBig => Loss::TooBig,
-        Drop::NoRoute => Loss::NoRoute,
-        Drop::NoDevice => Loss::NoDevice,
-        Drop::NextHopUnresolved => Loss::NextHopUnresolved,
-        _ => Loss::Refused,
     }
 }

@@ -1,25 +1,14 @@
 //! One camera, many receivers: what each of them gets, and what it is told of it.
 
 use std::net::{SocketAddrV4, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use relay_user::{
-    Continuity, FanOutError, InstallError, LegId, LegSpec, ModeChoice, Path, RetagSpec, Sharing,
-    SourcePolicy, StreamSpec, Tag, Tags,
-};
+use relay_user::{Continuity, InstallError, LegSpec, Path, RetagSpec, Sharing, SourcePolicy, StreamSpec};
 use testbed::{Frames, Topology};
 
+use crate::engines::*;
 use crate::support::*;
-
-/// Makes tests of functions that take a mode: each with every engine that makes copies.
-macro_rules! with_every_engine {
-    ($($name:ident),+ $(,)?) => {
-        on_every_backend! { native Native: $($name)+ }
-        on_every_backend! { user User: $($name)+ }
-    };
-}
 
 with_every_engine! {
     every_receiver_gets_every_packet_in_order_with_addresses_of_its_own,
@@ -36,54 +25,8 @@ with_every_engine! {
     a_receiver_whose_route_moves_to_another_device_is_followed,
 }
 
-/// The first of the receivers' ports, theirs and ours.
-const FIRST: u16 = 10_000;
-
-/// A relay with a camera's leg that leads nowhere yet.
-struct Group {
-    bench: Bench,
-    camera: UdpSocket,
-    source: LegId,
-}
-
-impl Group {
-    fn start(mode: ModeChoice, room: u32) -> Self {
-        Self::on(Bench::with_mode_and_room(mode, room))
-    }
-
-    fn on(bench: Bench) -> Self {
-        let plan = relay_user::Plan { legs: vec![camera_leg(SourcePolicy::Pinned)], streams: Vec::new() };
-        let source = bench.runtime.block_on(bench.relay.install(&plan)).unwrap()[0];
-        let camera = bench.camera_socket(CAMERA_PORT);
-        Self { bench, camera, source }
-    }
-
-    fn join(&self, receivers: &[LegSpec]) -> Vec<LegId> {
-        self.bench.runtime.block_on(self.bench.relay.join(self.source, receivers)).unwrap()
-    }
-
-    fn send(&self, sequence: u16) {
-        self.camera.send_to(&rtp(sequence, 7), to_relay_from_camera()).unwrap();
-    }
-
-    fn sockets(&self, count: u16) -> Vec<UdpSocket> {
-        (0..count).map(|number| self.bench.viewer_socket(FIRST + number)).collect()
-    }
-}
-
-/// The receiver with this number, at the viewer.
-fn receiver(number: u16) -> LegSpec {
-    let side = Topology::VIEWER;
-    LegSpec::new(SocketAddrV4::new(side.relay, FIRST + number).into())
-        .remote(SocketAddrV4::new(side.terminal, FIRST + number).into())
-}
-
-fn sequence_of(packet: &[u8]) -> u16 {
-    u16::from_be_bytes([packet[2], packet[3]])
-}
-
-fn every_receiver_gets_every_packet_in_order_with_addresses_of_its_own(mode: ModeChoice) {
-    let group = Group::start(mode, 64);
+fn every_receiver_gets_every_packet_in_order_with_addresses_of_its_own(engine: Engine) {
+    let group = Group::start(engine, 64);
     let sockets = group.sockets(8);
     let legs = group.join(&(0..8).map(receiver).collect::<Vec<_>>());
     for sequence in 0..100 {
@@ -103,12 +46,13 @@ fn every_receiver_gets_every_packet_in_order_with_addresses_of_its_own(mode: Mod
     assert!(source.dropped.is_empty(), "{source:?}");
     let counted = group.bench.relay.group(group.source).unwrap();
     assert_eq!((counted.receivers, counted.passes, counted.entered), (8, 1, 100));
-    let path = if mode == ModeChoice::User { Path::User } else { Path::Xdp };
+    let path = engine.path();
     assert_eq!((counted.path, source.path, counted.cpu.is_some()), (path, path, path == Path::Xdp));
+    assert!(!counted.reason.is_empty());
 }
 
-fn each_receiver_has_its_own_rtp_header(mode: ModeChoice) {
-    let group = Group::start(mode, 64);
+fn each_receiver_has_its_own_rtp_header(engine: Engine) {
+    let group = Group::start(engine, 64);
     let sockets = group.sockets(3);
     let offset = Continuity::Offset { sequence: 1_000, timestamp: 5 };
     let retags = [
@@ -129,8 +73,8 @@ fn each_receiver_has_its_own_rtp_header(mode: ModeChoice) {
     assert_eq!(header(&sockets[2]), (96, 7, 7 * 3600, 7));
 }
 
-fn who_joins_gets_what_comes_and_who_leaves_gets_no_more(mode: ModeChoice) {
-    let group = Group::start(mode, 64);
+fn who_joins_gets_what_comes_and_who_leaves_gets_no_more(engine: Engine) {
+    let group = Group::start(engine, 64);
     let sockets = group.sockets(3);
     let first = group.join(&[receiver(0), receiver(1)]);
     group.send(1);
@@ -158,11 +102,11 @@ fn who_joins_gets_what_comes_and_who_leaves_gets_no_more(mode: ModeChoice) {
     assert_eq!(source.dropped, [("no_stream", 1)]);
 }
 
-fn a_large_group_is_served_whole(mode: ModeChoice) {
-    let group = Group::start(mode, 512);
+fn a_large_group_is_served_whole(engine: Engine) {
+    let group = Group::start(engine, 512);
     let sockets = group.sockets(100);
     let legs = group.join(&(0..100).map(receiver).collect::<Vec<_>>());
-    let passes = if mode == ModeChoice::User { 1 } else { 7 };
+    let passes = if engine == Engine::Xdp { 7 } else { 1 };
     assert_eq!(group.bench.relay.group(group.source).unwrap().passes, passes);
     // One by one: on a machine that is busy with other things, a ring may overflow.
     for sequence in 0..20 {
@@ -179,8 +123,8 @@ fn a_large_group_is_served_whole(mode: ModeChoice) {
     }
 }
 
-fn receivers_are_on_several_devices_and_of_both_families(mode: ModeChoice) {
-    let group = Group::start(mode, 64);
+fn receivers_are_on_several_devices_and_of_both_families(engine: Engine) {
+    let group = Group::start(engine, 64);
     let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
     let leg = |local: std::net::IpAddr, remote: std::net::IpAddr| {
         LegSpec::new((local, FIRST).into()).remote((remote, FIRST).into())
@@ -210,25 +154,12 @@ fn receivers_are_on_several_devices_and_of_both_families(mode: ModeChoice) {
         }
     }
     sockets.iter().for_each(assert_silent);
-    let passes = if mode == ModeChoice::User { 1 } else { 2 };
+    let passes = if engine == Engine::Xdp { 2 } else { 1 };
     assert_eq!(group.bench.relay.group(group.source).unwrap().passes, passes, "in XDP one for each device");
 }
 
-#[test]
-fn each_receiver_has_its_own_tags() {
-    let group = Group::start(ModeChoice::Native, 64);
-    let frames = Frames::on(&group.bench.topology.viewer, Topology::TERMINAL_DEVICE).unwrap();
-    group.join(&[
-        receiver(0).vlan(Tags::one(Tag::vlan(7))),
-        receiver(1),
-        receiver(2).vlan(Tags::one(Tag::vlan(9))).retag(RetagSpec::default().dscp(10)),
-    ]);
-    group.send(1);
-    assert_eq!(headers_of(&frames, 3), [(FIRST, 7, 0), (FIRST + 1, 0, 0), (FIRST + 2, 9, 10)]);
-}
-
-fn each_receiver_has_its_own_dscp(mode: ModeChoice) {
-    let group = Group::start(mode, 64);
+fn each_receiver_has_its_own_dscp(engine: Engine) {
+    let group = Group::start(engine, 64);
     let frames = Frames::on(&group.bench.topology.viewer, Topology::TERMINAL_DEVICE).unwrap();
     group.join(&[
         receiver(0),
@@ -241,27 +172,8 @@ fn each_receiver_has_its_own_dscp(mode: ModeChoice) {
     assert_eq!(headers_of(&frames, 4), expected);
 }
 
-/// The first `count` frames of media that arrive, by the relay's port: that port, the tag, and the DSCP.
-fn headers_of(frames: &Frames, count: usize) -> Vec<(u16, u16, u8)> {
-    let mut seen = Vec::new();
-    while seen.len() < count {
-        let frame =
-            frames.receive(Duration::from_secs(5)).unwrap().expect("a frame for each receiver arrives");
-        let (tag, ip) = match &frame[12..14] {
-            [0x81, 0] => (u16::from_be_bytes([frame[14], frame[15]]), &frame[18..]),
-            _ => (0, &frame[14..]),
-        };
-        // Others speak here, too: neighbours are looked for, and who has no socket says so.
-        if ip[0] == 0x45 && ip[9] == 17 {
-            seen.push((u16::from_be_bytes([ip[22], ip[23]]), tag, ip[1] >> 2));
-        }
-    }
-    seen.sort_unstable();
-    seen
-}
-
-fn receivers_share_a_port(mode: ModeChoice) {
-    let group = Group::start(mode, 64);
+fn receivers_share_a_port(engine: Engine) {
+    let group = Group::start(engine, 64);
     let sockets = group.sockets(4);
     let port = std::net::SocketAddr::from((Topology::VIEWER.relay, FIRST));
     let plan = relay_user::Plan { legs: vec![LegSpec::shared_port(port)], streams: Vec::new() };
@@ -279,49 +191,8 @@ fn receivers_share_a_port(mode: ModeChoice) {
     }
 }
 
-#[test]
-fn what_arrives_together_goes_to_each_receiver_together_and_whole() {
-    // More than are copied at a time.
-    const AT_ONCE: u16 = 60;
-    const BURSTS: u16 = 6;
-    let group = Group::start(ModeChoice::User, 64);
-    let sockets = group.sockets(3);
-    let legs = group.join(&[
-        receiver(0).retag(RetagSpec::default().ssrc(9)),
-        receiver(1),
-        receiver(2)
-            .retag(RetagSpec::default().continuity(Continuity::Offset { sequence: 500, timestamp: 0 })),
-    ]);
-    // The kernel makes packets of this size of what the camera sends.
-    let size = i32::try_from(rtp(0, 7).len()).unwrap();
-    set(&group.camera, libc::SOL_UDP, libc::UDP_SEGMENT, size);
-    sockets.iter().for_each(|socket| set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 4 << 20));
-    for burst in 0..BURSTS {
-        let packets = (burst * AT_ONCE..(burst + 1) * AT_ONCE).flat_map(|sequence| rtp(sequence, 7));
-        group.camera.send_to(&packets.collect::<Vec<_>>(), to_relay_from_camera()).unwrap();
-    }
-    for sequence in 0..AT_ONCE * BURSTS {
-        let [first, second, third] = [0, 1, 2].map(|at: usize| receive(&sockets[at]).0);
-        assert_eq!((first, second), (rtp(sequence, 9), rtp(sequence, 7)));
-        assert_eq!(sequence_of(&third), sequence + 500);
-        assert_eq!(third[4..], rtp(sequence, 7)[4..]);
-    }
-    for leg in legs {
-        let counted = group.bench.statistics_when(leg, |counted| counted.sent == u64::from(AT_ONCE * BURSTS));
-        // With the headers of Ethernet, IPv4 and UDP, as the packets came.
-        assert_eq!(counted.sent_bytes, counted.sent * (14 + 20 + 8 + rtp(0, 7).len() as u64));
-    }
-}
-
-fn set(socket: &UdpSocket, level: i32, name: i32, value: i32) {
-    let file = socket.as_raw_fd();
-    // SAFETY: the kernel reads an integer that outlives the call.
-    let result = unsafe { libc::setsockopt(file, level, name, (&raw const value).cast(), 4) };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-}
-
-fn unicast_and_copies_on_one_device_do_not_disturb_each_other(mode: ModeChoice) {
-    let group = Group::start(mode, 64);
+fn unicast_and_copies_on_one_device_do_not_disturb_each_other(engine: Engine) {
+    let group = Group::start(engine, 64);
     let sockets = group.sockets(5);
     group.join(&(0..5).map(receiver).collect::<Vec<_>>());
     let side = Topology::CAMERA;
@@ -347,33 +218,8 @@ fn unicast_and_copies_on_one_device_do_not_disturb_each_other(mode: ModeChoice) 
     group.bench.statistics_when(legs[1], |counted| counted.sent == 400);
 }
 
-#[test]
-fn what_is_too_big_for_a_device_is_counted_for_each_receiver() {
-    let group = Group::start(ModeChoice::Native, 64);
-    let sockets = group.sockets(20);
-    let legs = group.join(&(0..20).map(receiver).collect::<Vec<_>>());
-    group.bench.topology.relay.ip(&["link", "set", Topology::VIEWER.device, "mtu", "300"]).unwrap();
-    let mut large = rtp(1, 7);
-    large.resize(400, 0);
-    // Until the relay has heard of the new MTU, such packets arrive nowhere.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let too_big = |leg: &LegId| group.bench.relay.statistics(*leg).unwrap().lost.contains(&("too_big", 1));
-    while !too_big(&legs[0]) {
-        assert!(Instant::now() < deadline);
-        group.camera.send_to(&large, to_relay_from_camera()).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    for leg in &legs {
-        group
-            .bench
-            .statistics_when(*leg, |counted| counted.lost.iter().any(|(reason, _)| *reason == "too_big"));
-    }
-    group.send(9);
-    sockets.iter().for_each(|socket| assert_eq!(receive(socket).0, rtp(9, 7)));
-}
-
-fn groups_that_come_in_by_different_devices_share_the_devices_that_they_leave_by(mode: ModeChoice) {
-    let group = Group::start(mode, 256);
+fn groups_that_come_in_by_different_devices_share_the_devices_that_they_leave_by(engine: Engine) {
+    let group = Group::start(engine, 256);
     let (camera, viewer) = (Topology::CAMERA, Topology::VIEWER);
     // The viewer sends, too: its group belongs to another processor where there is one.
     let other = relay_user::Plan { legs: vec![viewer_leg(SourcePolicy::Pinned)], streams: Vec::new() };
@@ -410,8 +256,8 @@ fn groups_that_come_in_by_different_devices_share_the_devices_that_they_leave_by
     }
 }
 
-fn a_receiver_whose_route_moves_to_another_device_is_followed(mode: ModeChoice) {
-    let group = Group::start(mode, 64);
+fn a_receiver_whose_route_moves_to_another_device_is_followed(engine: Engine) {
+    let group = Group::start(engine, 64);
     let far = "10.99.0.1";
     let via = |side: testbed::Side| side.terminal.to_string();
     group.bench.topology.relay.ip(&["route", "add", far, "via", &via(Topology::VIEWER)]).unwrap();
@@ -443,39 +289,10 @@ fn a_receiver_whose_route_moves_to_another_device_is_followed(mode: ModeChoice) 
     }
 }
 
-#[test]
-fn what_a_ring_refuses_is_counted_for_each_receiver() {
-    let group = Group::start(ModeChoice::Native, 64);
-    let sockets = group.sockets(20);
-    let legs = group.join(&(0..20).map(receiver).collect::<Vec<_>>());
-    group.send(0);
-    sockets.iter().for_each(|socket| assert_eq!(receive(socket).0, rtp(0, 7)));
-    // While the only thread of the runtime is busy, nobody tells the relay that the far end is down.
-    let (held, is_held) = std::sync::mpsc::channel();
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    group.bench.runtime.spawn(async move {
-        held.send(()).unwrap();
-        let _ = released.recv();
-    });
-    is_held.recv().unwrap();
-    group.bench.topology.viewer.ip(&["link", "set", Topology::TERMINAL_DEVICE, "down"]).unwrap();
-    for sequence in 1..9 {
-        group.send(sequence);
-    }
-    for leg in &legs {
-        let counted = group.bench.statistics_when(*leg, |counted| counted.lost == [("refused", 8)]);
-        assert_eq!(counted.sent, 9);
-    }
-    let devices = group.bench.relay.device_counters();
-    let of_device = devices.iter().find(|device| device.name == Topology::VIEWER.device).unwrap();
-    assert_eq!((of_device.refused, of_device.unsent), (160, 0));
-    drop(release);
-}
-
-fn who_comes_and_goes_changes_nothing_for_others(mode: ModeChoice) {
+fn who_comes_and_goes_changes_nothing_for_others(engine: Engine) {
     const STEADY: u16 = 4;
     // Places of legs that went rest for a while.
-    let group = Group::start(mode, 8192);
+    let group = Group::start(engine, 8192);
     let sockets = group.sockets(STEADY);
     group.join(&(0..STEADY).map(receiver).collect::<Vec<_>>());
     let (stop, sent, largest) = (AtomicBool::new(false), AtomicU16::new(0), 60_000);
@@ -505,8 +322,8 @@ fn who_comes_and_goes_changes_nothing_for_others(mode: ModeChoice) {
     sockets.iter().for_each(assert_silent);
 }
 
-fn what_cannot_be_is_refused_and_nothing_is_left(mode: ModeChoice) {
-    let group = Group::start(mode, 64);
+fn what_cannot_be_is_refused_and_nothing_is_left(engine: Engine) {
+    let group = Group::start(engine, 64);
     let join =
         |receivers: &[LegSpec]| group.bench.runtime.block_on(group.bench.relay.join(group.source, receivers));
     let nowhere = LegSpec::new((Topology::VIEWER.relay, FIRST + 1).into()).source(SourcePolicy::Learn);
@@ -519,49 +336,4 @@ fn what_cannot_be_is_refused_and_nothing_is_left(mode: ModeChoice) {
     group.bench.relay.remove(&[group.source]);
     assert!(matches!(join(&[receiver(1)]), Err(InstallError::Gone)));
     assert_eq!(group.bench.relay.legs().len(), 1, "its receiver is a leg still");
-}
-
-#[test]
-fn in_generic_mode_there_are_no_copies_and_the_error_says_so() {
-    let group = Group::on(Bench::with_mode(ModeChoice::Generic));
-    let error =
-        group.bench.runtime.block_on(group.bench.relay.join(group.source, &[receiver(0)])).unwrap_err();
-    assert!(matches!(error, InstallError::FanOut(FanOutError::Generic(_))), "{error}");
-    assert_eq!(group.bench.relay.legs().len(), 1);
-}
-
-#[test]
-fn what_the_network_stack_refuses_is_counted_for_its_receiver_alone() {
-    let group = Group::start(ModeChoice::User, 64);
-    let (side, other) = (Topology::VIEWER, Topology::CAMERA);
-    let near = LegSpec::new((other.relay, FIRST).into()).remote((other.terminal, FIRST).into());
-    let legs = group.join(&[receiver(0), near]);
-    let here = socket(&group.bench.topology.camera, (other.terminal, FIRST).into());
-    group.send(0);
-    assert_eq!(receive(&here).0, rtp(0, 7));
-    let counted = group.bench.statistics_when(legs[0], |counted| counted.sent == 1);
-    assert_eq!(counted.lost, []);
-    group
-        .bench
-        .topology
-        .relay
-        .ip(&["route", "add", "unreachable", &format!("{}/32", side.terminal)])
-        .unwrap();
-    for sequence in 1..9 {
-        group.send(sequence);
-        assert_eq!(receive(&here).0, rtp(sequence, 7));
-    }
-    let counted = group.bench.statistics_when(legs[0], |counted| counted.lost == [("no_route", 8)]);
-    assert_eq!(counted.sent, 1);
-    let counted = group.bench.statistics_when(legs[1], |counted| counted.sent == 9);
-    assert_eq!(counted.lost, []);
-}
-
-#[test]
-fn sockets_write_no_tags_for_a_receiver() {
-    let group = Group::start(ModeChoice::User, 64);
-    let receivers = [receiver(0), receiver(1).vlan(Tags::one(Tag::vlan(7)))];
-    let error = group.bench.runtime.block_on(group.bench.relay.join(group.source, &receivers)).unwrap_err();
-    assert!(matches!(error, InstallError::NeedsXdp { .. }), "{error}");
-    assert_eq!(group.bench.relay.legs().len(), 1);
 }

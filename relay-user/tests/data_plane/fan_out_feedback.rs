@@ -6,21 +6,13 @@ use std::time::{Duration, Instant};
 
 use relay_common::rtcp::{ReportBlock, Writer};
 use relay_user::{
-    Event, Leaving, LegId, LegSpec, MediaKind, ModeChoice, Options, Plan, Relay, RetagSpec, SourcePolicy,
-    StreamSpec,
+    Event, Leaving, LegId, LegSpec, MediaKind, Options, Plan, RetagSpec, SourcePolicy, StreamSpec,
 };
 use testbed::Topology;
 use tokio::sync::broadcast;
 
+use crate::engines::{Engine, with_every_engine};
 use crate::support::*;
-
-/// With every engine that makes copies.
-macro_rules! with_every_engine {
-    ($($name:ident),+ $(,)?) => {
-        on_every_backend! { native Native: $($name)+ }
-        on_every_backend! { user User: $($name)+ }
-    };
-}
 
 with_every_engine! {
     reports_end_here_and_the_worst_and_the_median_are_told,
@@ -48,19 +40,8 @@ struct Group {
 }
 
 impl Group {
-    fn start(mode: ModeChoice, change: impl FnOnce(Options) -> Options) -> Self {
-        let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
-        let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
-        let options = Options { interfaces, mode, legs: 64, ..Options::default() };
-        let options = change(options);
-        let start = || {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            let relay = runtime.block_on(Relay::start(&options)).expect("the relay starts");
-            (runtime, relay)
-        };
-        let (runtime, relay) = topology.relay.run(start).unwrap();
-        let bench = Bench { relay, runtime, topology };
+    fn start(engine: Engine, change: impl FnOnce(Options) -> Options) -> Self {
+        let bench = Bench::with_options(change(engine.options(64)));
         let camera = camera_leg(SourcePolicy::Pinned).media(MediaKind::Muxed).quality(true);
         let rtcp = at(FIRST + 1, MediaKind::Rtcp);
         let plan = Plan { legs: vec![camera, rtcp], streams: vec![StreamSpec { ingress: 1, egress: 0 }] };
@@ -130,8 +111,8 @@ const PICTURE_LOSS: [u8; 12] = [0x81, 206, 0, 2, 0, 0, 0, 50, 0, 0, 0, 7];
 const FULL_INTRA: [u8; 20] = [0x84, 206, 0, 4, 0, 0, 0, 50, 0, 0, 0, 0, 0, 0, 0, 7, 1, 0, 0, 0];
 const GOODBYE: [u8; 8] = [0x81, 203, 0, 1, 0, 0, 0, 50];
 
-fn reports_end_here_and_the_worst_and_the_median_are_told(mode: ModeChoice) {
-    let group = Group::start(mode, |options| options);
+fn reports_end_here_and_the_worst_and_the_median_are_told(engine: Engine) {
+    let group = Group::start(engine, |options| options);
     let apart = group.bench.viewer_socket(FIRST + 1);
     // Nobody has joined: this is RTCP that is relayed.
     apart.send_to(&report(SSRC, 0, 0, &[]), relay_at(FIRST + 1)).unwrap();
@@ -184,9 +165,9 @@ fn reports_end_here_and_the_worst_and_the_median_are_told(mode: ModeChoice) {
     assert_eq!(group.bench.relay.group_quality(group.source).unwrap().worst_receiver, legs[3]);
 }
 
-fn key_frames_are_wanted_by_who_joins_and_who_asks_but_not_too_often(mode: ModeChoice) {
+fn key_frames_are_wanted_by_who_joins_and_who_asks_but_not_too_often(engine: Engine) {
     let interval = Duration::from_secs(3);
-    let mut group = Group::start(mode, |options| Options { key_frame_interval: interval, ..options });
+    let mut group = Group::start(engine, |options| Options { key_frame_interval: interval, ..options });
     let wanted = Event::KeyFrameWanted { leg: group.source };
     let (_, first) = group.receiver(FIRST + 2);
     let start = Instant::now();
@@ -207,8 +188,8 @@ fn key_frames_are_wanted_by_who_joins_and_who_asks_but_not_too_often(mode: ModeC
     assert_silent(&group.camera);
 }
 
-fn who_says_goodbye_is_reported_and_stays(mode: ModeChoice) {
-    let mut group = Group::start(mode, |options| options);
+fn who_says_goodbye_is_reported_and_stays(engine: Engine) {
+    let mut group = Group::start(engine, |options| options);
     let (leg, socket) = group.receiver(FIRST + 2);
     let (_, other) = group.receiver(FIRST + 4);
     other.send_to(&report(SSRC, 0, 0, &[]), relay_at(FIRST + 4)).unwrap();
@@ -220,9 +201,9 @@ fn who_says_goodbye_is_reported_and_stays(mode: ModeChoice) {
     assert_eq!(receive(&socket).0, rtp(1, SSRC), "who removes it is the caller");
 }
 
-fn who_used_to_speak_and_is_silent_is_reported_once(mode: ModeChoice) {
+fn who_used_to_speak_and_is_silent_is_reported_once(engine: Engine) {
     let silence = Some(Duration::from_secs(4));
-    let mut group = Group::start(mode, |options| Options { receiver_silence: silence, ..options });
+    let mut group = Group::start(engine, |options| Options { receiver_silence: silence, ..options });
     let (leg, socket) = group.receiver(FIRST + 2);
     // This one never speaks, as many decoders do not.
     let (_, _mute) = group.receiver(FIRST + 4);
@@ -236,8 +217,8 @@ fn who_used_to_speak_and_is_silent_is_reported_once(mode: ModeChoice) {
     assert_eq!(group.gone(Duration::from_secs(6)), None);
 }
 
-fn who_answers_that_nobody_is_there_is_reported(mode: ModeChoice) {
-    let mut group = Group::start(mode, |options| options);
+fn who_answers_that_nobody_is_there_is_reported(engine: Engine) {
+    let mut group = Group::start(engine, |options| options);
     let (_, there) = group.receiver(FIRST + 2);
     let (leg, socket) = group.receiver(FIRST + 4);
     group.camera.send_to(&rtp(1, SSRC), to_relay_from_camera()).unwrap();
@@ -254,8 +235,8 @@ fn who_answers_that_nobody_is_there_is_reported(mode: ModeChoice) {
     assert_eq!(group.gone(SILENCE), None, "once for all these packets");
 }
 
-fn who_is_not_there_over_ipv6_is_reported(mode: ModeChoice) {
-    let mut group = Group::start(mode, |options| options);
+fn who_is_not_there_over_ipv6_is_reported(engine: Engine) {
+    let mut group = Group::start(engine, |options| options);
     let side = Topology::VIEWER;
     let receiver = LegSpec::new((side.relay6, FIRST + 2).into()).remote((side.terminal6, FIRST + 2).into());
     let leg = group.join(&[receiver])[0];

@@ -6,18 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use relay_user::{Continuity, Event, InstallError, LegId, LegSpec, ModeChoice, Plan, RetagSpec};
+use relay_user::{Continuity, Event, InstallError, LegId, LegSpec, Plan, RetagSpec};
 use testbed::Topology;
 
+use crate::engines::{Engine, with_every_engine};
 use crate::support::*;
-
-/// With every engine that makes copies.
-macro_rules! with_every_engine {
-    ($($name:ident),+ $(,)?) => {
-        on_every_backend! { native Native: $($name)+ }
-        on_every_backend! { user User: $($name)+ }
-    };
-}
 
 with_every_engine! {
     every_receiver_sees_one_stream_whoever_sends_it,
@@ -61,8 +54,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn start(mode: ModeChoice) -> Self {
-        let bench = Bench::with_mode_and_room(mode, 128);
+    fn start(engine: Engine) -> Self {
+        let bench = Bench::with_options(engine.options(128));
         let leg = |number| {
             let [local, remote] = camera(number);
             LegSpec::new(local).remote(remote)
@@ -179,8 +172,8 @@ fn runs(stream: &[Seen]) -> Vec<(usize, usize)> {
     stream.chunk_by(|one, other| one.camera == other.camera).map(|run| (run[0].camera, run.len())).collect()
 }
 
-fn every_receiver_sees_one_stream_whoever_sends_it(mode: ModeChoice) {
-    let scene = Scene::start(mode);
+fn every_receiver_sees_one_stream_whoever_sends_it(engine: Engine) {
+    let scene = Scene::start(engine);
     // More than one block.
     let sockets = scene.sockets(20);
     let mut legs = scene.join(scene.cameras[0], &(0..18).map(continuing).collect::<Vec<_>>());
@@ -230,8 +223,8 @@ fn every_receiver_sees_one_stream_whoever_sends_it(mode: ModeChoice) {
     sockets.iter().for_each(assert_silent);
 }
 
-fn a_receiver_that_continues_nothing_sees_the_numbers_of_the_new_source(mode: ModeChoice) {
-    let scene = Scene::start(mode);
+fn a_receiver_that_continues_nothing_sees_the_numbers_of_the_new_source(engine: Engine) {
+    let scene = Scene::start(engine);
     let sockets = scene.sockets(2);
     let offset = Continuity::Offset { sequence: 1_000, timestamp: 0 };
     scene.join(scene.cameras[0], &[receiver(0), receiver(1).retag(RetagSpec::default().continuity(offset))]);
@@ -252,8 +245,8 @@ fn a_receiver_that_continues_nothing_sees_the_numbers_of_the_new_source(mode: Mo
     }
 }
 
-fn receivers_keep_their_places_when_the_old_source_goes(mode: ModeChoice) {
-    let scene = Scene::start(mode);
+fn receivers_keep_their_places_when_the_old_source_goes(engine: Engine) {
+    let scene = Scene::start(engine);
     let sockets = scene.sockets(20);
     let legs = scene.join(scene.cameras[0], &(0..20).map(continuing).collect::<Vec<_>>());
     let before = scene.bench.relay.receivers(scene.cameras[0]);
@@ -277,8 +270,8 @@ fn receivers_keep_their_places_when_the_old_source_goes(mode: ModeChoice) {
     assert_eq!(scene.bench.relay.group(scene.cameras[1]), None);
 }
 
-fn what_cannot_be_switched_is_refused_and_nothing_changes(mode: ModeChoice) {
-    let scene = Scene::start(mode);
+fn what_cannot_be_switched_is_refused_and_nothing_changes(engine: Engine) {
+    let scene = Scene::start(engine);
     let socket = &scene.sockets(1)[0];
     let legs = scene.join(scene.cameras[0], &[continuing(0)]);
     let refusal = |source, next| scene.switch(source, next).unwrap_err().to_string();

@@ -5,9 +5,12 @@
 
 mod bulk;
 mod devices;
+mod engines;
 mod families;
 mod fan_out;
+mod fan_out_engines;
 mod fan_out_feedback;
+mod fan_out_source;
 mod fan_out_switch;
 mod framed;
 mod kernel_path;

@@ -231,12 +231,3 @@ fn ip_counter(namespace: &Namespace, name: &str) -> u64 {
     let at = names.split(' ').position(|found| found == name).unwrap();
     values.split(' ').nth(at).unwrap().parse().unwrap()
 }
-
-/// Packets of the terminal that its wire had no room for.
-fn lost_by_wire(namespace: &Namespace) -> u64 {
-    let output = namespace.command("cat").arg("/proc/net/dev").output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find(|line| line.trim().starts_with(Topology::TERMINAL_DEVICE)).unwrap();
-    // Bytes, packets, errors and drops, received and then sent.
-    line.split_whitespace().nth(1 + 8 + 3).unwrap().parse().unwrap()
-}

@@ -65,21 +65,30 @@ impl Bench {
 
     /// The same, in a mode.
     pub(crate) fn with_mode_and_room(mode: ModeChoice, legs: u32) -> Self {
+        Self::with_options(Options { mode, legs, ..Options::default() })
+    }
+
+    /// A relay with these options, between camera and viewer.
+    pub(crate) fn with_options(options: Options) -> Self {
         let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Self::on(runtime, mode, legs)
+        Self::on(runtime, options)
     }
 
     /// A relay whose tasks stand still: nobody tells it what changes around it.
     pub(crate) fn unattended() -> Self {
         Self::on(
             || tokio::runtime::Builder::new_current_thread().enable_all().build(),
-            ModeChoice::Native,
-            64,
+            Options { mode: ModeChoice::Native, legs: 64, ..Options::default() },
         )
     }
 
     /// A relay that gets no AF_XDP sockets, because it may lock no memory.
     pub(crate) fn without_af_xdp(mode: ModeChoice) -> Self {
+        Self::without_af_xdp_as(Options { mode, legs: 64, ..Options::default() })
+    }
+
+    /// The same with these options.
+    pub(crate) fn without_af_xdp_as(options: Options) -> Self {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: writes and reads the structure, which outlives the calls.
         let result = unsafe {
@@ -88,7 +97,7 @@ impl Bench {
             libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit)
         };
         assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-        let bench = Self::lacking(mode, CAP_IPC_LOCK);
+        let bench = Self::lacking(options, CAP_IPC_LOCK);
         let problem = bench.relay.punt_path().unwrap().problem;
         assert!(problem.is_some(), "there are AF_XDP sockets");
         bench
@@ -96,20 +105,20 @@ impl Bench {
 
     /// A relay that gets neither AF_XDP sockets nor a kernel path.
     pub(crate) fn without_user_space(mode: ModeChoice) -> Self {
-        Self::lacking(mode, CAP_NET_RAW)
+        Self::lacking(Options { mode, legs: 64, ..Options::default() }, CAP_NET_RAW)
     }
 
     /// A relay that is started without a capability.
-    fn lacking(mode: ModeChoice, capability: u32) -> Self {
+    fn lacking(options: Options, capability: u32) -> Self {
         let runtime = move || {
             // Of this thread alone, which starts the relay and ends.
             give_up(capability);
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
         };
-        Self::on(runtime, mode, 64)
+        Self::on(runtime, options)
     }
 
-    fn on(runtime: impl FnOnce() -> std::io::Result<Runtime> + Send, mode: ModeChoice, legs: u32) -> Self {
+    fn on(runtime: impl FnOnce() -> std::io::Result<Runtime> + Send, options: Options) -> Self {
         let topology = Topology::create().expect("these tests take root, iproute2 and ethtool");
         let interfaces = vec![Topology::CAMERA.device.into(), Topology::VIEWER.device.into()];
         let start = || {
@@ -117,10 +126,8 @@ impl Bench {
             let runtime = runtime().unwrap();
             let relay = runtime.block_on(Relay::start(&Options {
                 interfaces,
-                mode,
-                legs,
                 ports: vec![CAMERA_LEG + 10..=CAMERA_LEG + 99],
-                ..Options::default()
+                ..options
             }));
             (runtime, relay.expect("the relay starts"))
         };
@@ -294,4 +301,13 @@ pub(crate) fn assert_silent(socket: &UdpSocket) {
     let received = socket.recv_from(&mut buffer);
     assert!(received.is_err(), "{received:?}");
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
+}
+
+/// Packets of the terminal that its wire had no room for.
+pub(crate) fn lost_by_wire(namespace: &testbed::Namespace) -> u64 {
+    let output = namespace.command("cat").arg("/proc/net/dev").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.trim().starts_with(Topology::TERMINAL_DEVICE)).unwrap();
+    // Bytes, packets, errors and drops, received and then sent.
+    line.split_whitespace().nth(1 + 8 + 3).unwrap().parse().unwrap()
 }
