@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use relay_user::{FanOutChoice, Options};
 use testbed::{Namespace, Topology};
 
 use crate::generator::{self, Drive, Senders};
@@ -101,6 +102,10 @@ impl Lane {
             }
             Subject::Elsewhere => None,
             Subject::Relay(_) => Some(RunningRelay::start(&topology, 2 * calls)?),
+            Subject::Workers => {
+                let options = Options { fan_out: FanOutChoice::AfXdp, ..subject::options(2 * calls) };
+                Some(RunningRelay::start_with(&topology, &options)?)
+            }
         };
         Ok(Self { subject, calls, programs, generate, relay, topology })
     }

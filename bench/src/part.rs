@@ -48,6 +48,8 @@ pub(crate) enum Part {
     Punts,
     /// Copies for the receivers of groups.
     Fanout,
+    /// Copies of XDP, over those of AF_XDP workers and of a plain relay.
+    Engines,
     /// Calls a second over SIP.
     Calls,
 }
@@ -79,6 +81,8 @@ pub(crate) struct Effort {
     punts: usize,
     /// Comparisons of groups and a bare redirect; seconds of pictures.
     fan_out: usize,
+    /// Comparisons of XDP with other engines.
+    engines: usize,
     /// How long calls are made at each rate.
     calls: Duration,
 }
@@ -98,6 +102,7 @@ impl Effort {
         user: 7,
         punts: 7,
         fan_out: 5,
+        engines: 9,
         calls: Duration::from_secs(3),
     };
     /// For figures that are published.
@@ -114,6 +119,7 @@ impl Effort {
         user: 41,
         punts: 41,
         fan_out: 25,
+        engines: 41,
         calls: Duration::from_secs(10),
     };
 
@@ -132,6 +138,7 @@ impl Effort {
             user: 2 * self.user,
             punts: 2 * self.punts,
             fan_out: 2 * self.fan_out,
+            engines: 2 * self.engines,
             calls: 2 * self.calls,
         }
     }
@@ -152,6 +159,7 @@ impl Part {
         Self::User,
         Self::Punts,
         Self::Fanout,
+        Self::Engines,
         Self::Calls,
     ];
 
@@ -186,6 +194,9 @@ impl Part {
             Self::Fanout => {
                 "copies for 8, 64 and 512 receivers over a bare redirect, 1242 bytes, two processors; bursts; who comes and goes"
             }
+            Self::Engines => {
+                "copies of XDP over those of AF_XDP and of sendmmsg, 64 receivers, 1242 bytes, in turns"
+            }
             Self::Calls => "calls set up and torn down by sipp in relay mode, the daemon on one processor",
         }
     }
@@ -207,6 +218,7 @@ impl Part {
             Self::User => user::measure(effort.user),
             Self::Punts => punts::measure(effort.punts),
             Self::Fanout => fan_out::measure(effort.fan_out),
+            Self::Engines => fan_out::compare(effort.engines),
             Self::Calls => call_rate(effort),
         };
         eprintln!("bench: took {:.0} s", start.elapsed().as_secs_f64());

@@ -63,6 +63,8 @@ pub(crate) enum Role {
     CountIpv6,
     /// Counts what arrives from a network stack.
     CountAddressed,
+    /// The same, if all of it comes from one port.
+    CountFromOne,
     /// Counts what arrives, and notes when the first packet did.
     NoteFirst,
     /// Counts what arrives, and follows its numbers.
@@ -93,6 +95,7 @@ impl Role {
             Self::CountTagged => "count_tagged",
             Self::CountIpv6 => "count_ipv6",
             Self::CountAddressed => "count_addressed",
+            Self::CountFromOne => "count_from_one",
             Self::NoteFirst => "note_first",
             Self::Follow => "follow",
             Self::FollowEach => "follow_each",

@@ -18,6 +18,8 @@ pub(crate) enum Subject {
     Bare,
     /// The relay as the daemon runs it, and how its legs treat packets.
     Relay(Treatment),
+    /// The same with plain legs, and AF_XDP workers that make the copies for groups.
+    Workers,
     /// A relay in a process of its own, which the lane does not start.
     Elsewhere,
 }
@@ -78,7 +80,7 @@ impl Subject {
     /// What the camera sends.
     pub(crate) fn sends(self) -> Template {
         match self {
-            Self::Bare | Self::Elsewhere => Treatment::Plain.sends(),
+            Self::Bare | Self::Workers | Self::Elsewhere => Treatment::Plain.sends(),
             Self::Relay(treatment) => treatment.sends(),
         }
     }
@@ -88,14 +90,14 @@ impl Subject {
         match self {
             Self::Bare => self.sends(),
             Self::Relay(treatment) => treatment.delivers(),
-            Self::Elsewhere => Treatment::Plain.delivers(),
+            Self::Workers | Self::Elsewhere => Treatment::Plain.delivers(),
         }
     }
 
     /// The generator and the sink for its packets.
     pub(crate) fn instruments(self) -> [Role; 2] {
         let treatment = match self {
-            Self::Bare | Self::Elsewhere => Treatment::Plain,
+            Self::Bare | Self::Workers | Self::Elsewhere => Treatment::Plain,
             Self::Relay(treatment) => treatment,
         };
         [treatment.generator(), treatment.sink()]

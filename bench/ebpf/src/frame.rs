@@ -118,9 +118,23 @@ impl<S: Shape> Frame<S> {
         let flow = self.flow(expected);
         let (address, port) = (flow >> 16, flow & 0xffff);
         let source = expected.source[3] + address * expected.source_step;
+        self.is_between(source, ports(expected, port), expected)
+    }
+
+    /// The same, if the relay sends all flows from the address and port of flow 0.
+    #[inline(always)]
+    pub(crate) fn is_for_from_one(self, expected: &Headers) -> bool {
+        let flow = u32::from_be(self.load(S::RTP + 8)).wrapping_sub(expected.first_ssrc);
+        let ports = (expected.first_port << 16 | (expected.first_port + (flow & 0xffff))).to_be();
+        self.is_between(expected.source[3], ports, expected)
+    }
+
+    /// Whether it comes from this address, by these ports, and has the expected destination and the RTP header.
+    #[inline(always)]
+    fn is_between(self, source: u32, ports: u32, expected: &Headers) -> bool {
         let mut difference = self.load::<u32>(S::IP + 12) ^ source.to_be();
         difference |= self.load::<u32>(S::IP + 16) ^ expected.destination[3].to_be();
-        difference |= self.load::<u32>(S::UDP) ^ ports(expected, port);
+        difference |= self.load::<u32>(S::UDP) ^ ports;
         difference |= self.load::<u32>(S::RTP) ^ expected.rtp;
         difference == 0
     }

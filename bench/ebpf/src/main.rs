@@ -110,6 +110,12 @@ pub fn count_addressed(ctx: XdpContext) -> u32 {
     sink::count_addressed(&ctx)
 }
 
+/// Counts what a network stack sent from one port.
+#[xdp]
+pub fn count_from_one(ctx: XdpContext) -> u32 {
+    sink::count_from_one(&ctx)
+}
+
 /// Counts, and notes when the first packet arrived.
 #[xdp]
 pub fn note_first(ctx: XdpContext) -> u32 {

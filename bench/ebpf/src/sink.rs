@@ -109,6 +109,15 @@ pub(crate) fn count_addressed(ctx: &XdpContext) -> u32 {
     }
 }
 
+/// The same, if all of it comes from one port.
+#[inline(always)]
+pub(crate) fn count_from_one(ctx: &XdpContext) -> u32 {
+    match checked::<Ipv4>(ctx, Frame::is_for_from_one) {
+        Ok(_) => XDP_DROP,
+        Err(action) => action,
+    }
+}
+
 /// Counts one frame; `Err` holds the action for one that is not a test packet, or not a right one.
 #[inline(always)]
 fn arrival<S: Shape>(ctx: &XdpContext) -> Result<(Frame<S>, &'static mut Arrivals), u32> {

@@ -1,10 +1,12 @@
-//! One camera, many receivers: how many copies a second, whether bursts fit, and what those notice who stay while others come
-//! and go.
+//! One camera, many receivers: how many copies a second, against other engines, too; whether bursts fit, and what those notice
+//! who stay while others come and go.
 
 mod bursts;
+mod engines;
 mod members;
 mod rates;
 pub(crate) mod restarts;
+mod sendmmsg_relay;
 
 use std::fs;
 use std::ops::Range;
@@ -33,6 +35,11 @@ pub(crate) fn measure(rounds: usize) -> Result<Vec<Figure>> {
     figures.push(bursts::measure(rounds)?);
     figures.extend(members::measure(rounds)?);
     Ok(figures)
+}
+
+/// Compares engines so often.
+pub(crate) fn compare(rounds: usize) -> Result<Vec<Figure>> {
+    engines::measure(rounds)
 }
 
 /// Installs the camera's leg of a flow, which feeds nobody yet.
@@ -69,15 +76,17 @@ fn missing(lane: &Lane, before: u64, expected: u64) -> Result<u64> {
     }
 }
 
-/// Threads of the kernel that copy packets, by their numbers.
+/// Threads that copy packets, the kernel's and workers of this process, by their numbers.
 fn copying_threads() -> Result<Vec<i32>> {
     let mut threads = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let path = entry?.path();
-        let number: Option<i32> = path.file_name().and_then(|name| name.to_str()?.parse().ok());
-        // Processes may end meanwhile.
-        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-        threads.extend(number.filter(|_| name.starts_with("cpumap/")));
+    for (folder, prefix) in [("/proc", "cpumap/"), ("/proc/self/task", "af-xdp-")] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let number: Option<i32> = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            // Processes may end meanwhile.
+            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+            threads.extend(number.filter(|_| name.starts_with(prefix)));
+        }
     }
     Ok(threads)
 }
