@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result, ensure};
+use relay_common::verdict::Pass;
 use relay_user::Relay;
 use testbed::{Namespace, Topology};
+
+use crate::stack;
 
 /// How the counters begin of frames on their way to user space and out of it, which begin anew with each owner.
 const ON_THE_WAY: &str = "punts_";
 /// Of those, the counters of frames that are lost on the way in. The others are counted once more by what becomes of them there.
 const LOST: [&str; 2] = ["punts_no_frame", "punts_ring_full"];
-/// The counter of frames for user space that no worker was there for. They are left to the kernel path, which counts them once
-/// more if it is there; between two owners it is not.
-const NO_WORKER: &str = "no_worker";
 
 /// Frames that must have been sent on. How many they are of all is chance: calls come and go.
 const LEAST: u64 = 1_000;
@@ -21,14 +21,18 @@ const LEAST: u64 = 1_000;
 /// All counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Books {
-    /// Frames that the devices handed to the program.
+    /// Frames that the devices received.
     arrived: u64,
+    /// Frames that the network stack got from them: those that the program left to it, and a few that a device still had when it
+    /// went down, and handed to the stack because the program was gone from it already (`veth_disable_xdp` of the kernel).
+    entered_stack: u64,
+    /// Datagrams that the relay took out of the stack: the kernel path, which counts them once more.
+    taken: u64,
     /// Frames that the rings of the devices took from it.
     left: u64,
     /// What was counted of them, by name: `forwarded`, and reasons.
     counted: BTreeMap<&'static str, u64>,
-    /// Frames that the program sent on. The kernel path sends on a few more: what a device still has when it goes down, it hands
-    /// to the network stack, the program being gone from it (`veth_disable_xdp` of the kernel).
+    /// Frames that the program sent on.
     sent_on: u64,
     /// Frames that it had sent on and that rings refused, or that never reached a ring.
     refused: u64,
@@ -48,6 +52,8 @@ impl Books {
             books.arrived += arrived;
             books.left += left;
         }
+        books.entered_stack = stack::entered(namespace)?;
+        books.taken = stack::taken(namespace)?;
         books.sent_on = relay.forwarded().xdp;
         books.refused = refused(relay);
         Ok(books)
@@ -60,6 +66,8 @@ impl Books {
         };
         Self {
             arrived: self.arrived - earlier.arrived,
+            entered_stack: self.entered_stack - earlier.entered_stack,
+            taken: self.taken - earlier.taken,
             left: self.left - earlier.left,
             counted: self.counted.iter().map(rise).filter(|(_, count)| *count > 0).collect(),
             sent_on: self.sent_on - earlier.sent_on,
@@ -73,12 +81,15 @@ impl Books {
     /// They do not balance; by how much.
     pub(crate) fn check(&self, sent: u64) -> Result<()> {
         let counted: u64 = self.counted.values().sum();
-        let counted_twice = *self.counted.get(NO_WORKER).unwrap_or(&0);
+        let left_to_stack: u64 = Pass::ALL.iter().filter_map(|reason| self.counted.get(reason.name())).sum();
+        let unseen = i128::from(self.entered_stack) - i128::from(left_to_stack);
+        let missing = i128::from(self.arrived) + i128::from(self.taken) - i128::from(counted) - unseen;
         ensure!(
-            (self.arrived..=self.arrived + counted_twice).contains(&counted),
-            "{} frames arrived and {counted} were counted: {} are missing",
+            missing == 0 && unseen >= 0,
+            "{} frames arrived, {} of them from the stack once more, and {counted} were counted, while {unseen} were handed past \
+             the program: {missing} are missing",
             self.arrived,
-            i128::from(self.arrived) - i128::from(counted)
+            self.taken,
         );
         ensure!(
             self.sent_on == self.left + self.refused,
@@ -101,6 +112,8 @@ impl Books {
 impl fmt::Display for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>12}  frames arrived", self.arrived)?;
+        writeln!(f, "{:>12}  of those entered the network stack", self.entered_stack)?;
+        writeln!(f, "{:>12}  of those were taken out of it by the kernel path", self.taken)?;
         for (name, count) in &self.counted {
             writeln!(f, "{count:>12}    {name}")?;
         }

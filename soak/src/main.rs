@@ -9,6 +9,7 @@ mod act;
 mod books;
 mod call;
 mod random;
+mod stack;
 mod state;
 mod traffic;
 mod world;

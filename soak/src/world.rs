@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use crate::books::Books;
 use crate::call::{self, Call, PORTS, local_port};
 use crate::random::Random;
+use crate::stack;
 use crate::state::State;
 
 /// How long the network may take to fall silent.
@@ -39,6 +40,7 @@ impl World {
     /// With what `ip`, or the relay, said.
     pub(crate) fn create() -> Result<Self> {
         let (topology, state) = (Topology::create()?, State::mount()?);
+        stack::count(&topology.relay)?;
         let (relay, runtime) = start(&topology, &state)?;
         Ok(Self { relay, runtime, calls: Vec::new(), counts: BTreeMap::new(), state, topology })
     }
