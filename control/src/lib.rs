@@ -6,6 +6,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod gb28181;
 pub mod session;
 pub mod sip;
 pub mod timers;
