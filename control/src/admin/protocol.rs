@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Channel, Device};
 use crate::config::Mode;
+use crate::gb28181::id::DeviceId;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,13 @@ pub enum Request {
     Stop {
         /// Whether media runs on for the next daemon, and nobody is told; otherwise all calls end first.
         keep_media: bool,
+    },
+    /// GB/T 28181 devices.
+    Devices,
+    /// The channels of a device.
+    Channels {
+        /// Its identifier.
+        device: DeviceId,
     },
     /// Copies of the packets of a leg. After [`Reply::Capturing`] and its line feed follows a capture (pcapng), until
     /// a limit is reached, the leg ends, or the asker closes its sending side.
@@ -44,6 +53,21 @@ pub enum Reply {
     HangingUp,
     /// No such call.
     NoSuchCall,
+    /// To [`Request::Devices`], in the order of their identifiers.
+    Devices {
+        /// The devices.
+        devices: Vec<Device>,
+    },
+    /// To [`Request::Channels`], in the order of their identifiers.
+    Channels {
+        /// The channels.
+        channels: Vec<Channel>,
+    },
+    /// No such device has registered.
+    NoSuchDevice {
+        /// What was asked for, and where devices are listed.
+        message: String,
+    },
     /// The daemon is ending.
     Stopping,
     /// A capture follows.

@@ -1,7 +1,9 @@
 //! The command line: one file per command. It turns arguments into calls of the library, results into text, and
 //! errors into exit codes.
 
+mod channels;
 mod check;
+mod devices;
 mod hangup;
 mod run;
 mod status;
@@ -14,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::admin::AskError;
+use crate::admin::{self, AskError, Reply, Request};
 use crate::config::{Config, ConfigError};
 
 /// How a command ended. The numbers are part of the interface.
@@ -27,6 +29,7 @@ enum Exit {
     Unreachable = 4,
     NoSuchCall = 5,
     NoSuchLeg = 6,
+    NoSuchDevice = 7,
 }
 
 impl From<Exit> for ExitCode {
@@ -44,7 +47,7 @@ impl From<Exit> for ExitCode {
                   culvert.toml\n  culvert status --config culvert.toml\n\nExit codes:\n  0  done\n  1  failed while \
                   running; the message says why\n  2  wrong command line\n  3  the configuration file is wrong; the \
                   message names the key\n  4  no daemon answers on the admin socket\n  5  no such call\n  \
-                  6  no such leg"
+                  6  no such leg\n  7  no such device"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -59,6 +62,10 @@ enum Command {
     Check(check::Arguments),
     /// Show what a running gateway does: interfaces, registrations, calls, packets, counters
     Status(status::Arguments),
+    /// List GB/T 28181 devices that have registered
+    Devices(devices::Arguments),
+    /// List the channels of a GB/T 28181 device
+    Channels(channels::Arguments),
     /// End a call: BYE to both sides
     Hangup(hangup::Arguments),
     /// End a running gateway; with --keep-media, leave media running for the next one
@@ -96,6 +103,12 @@ impl Daemon {
             (None, None) => Ok(PathBuf::new()),
         }
     }
+
+    /// Asks it, or says why it cannot be asked.
+    fn ask(&self, request: &Request) -> Result<Reply, Exit> {
+        let socket = self.socket().map_err(|error| bad_configuration(&error))?;
+        admin::ask(&socket, request).map_err(|error| unreachable(&error))
+    }
 }
 
 /// Reads the command line, runs the command, and says how it ended.
@@ -105,6 +118,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
+        Command::Channels(arguments) => channels::run(&arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Hangup(arguments) => hangup::run(&arguments),
         Command::Tap(arguments) => tap::run(&arguments),
@@ -125,6 +140,38 @@ fn bad_configuration(error: &ConfigError) -> Exit {
 fn unreachable(error: &AskError) -> Exit {
     complain(error);
     Exit::Unreachable
+}
+
+/// The daemon refuses, or answers something else than it was asked.
+fn unexpected(reply: Reply) -> Exit {
+    match reply {
+        Reply::NoSuchDevice { message } => {
+            complain(message);
+            Exit::NoSuchDevice
+        }
+        Reply::Refused { message } | Reply::Invalid { message } => {
+            complain(message);
+            Exit::Failed
+        }
+        other => {
+            complain(format_args!("the daemon answered {other:?}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// One value, for scripts.
+fn print_json(value: &impl serde::Serialize) -> Exit {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => {
+            println!("{json}");
+            Exit::Success
+        }
+        Err(error) => {
+            complain(error);
+            Exit::Failed
+        }
+    }
 }
 
 fn complain(message: impl std::fmt::Display) {

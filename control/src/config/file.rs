@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) networks: Vec<Network>,
     #[serde(default, rename = "rule")]
     pub(super) rules: Vec<Rule>,
+    pub(super) gb28181: Option<super::gb28181::Table>,
     #[serde(default)]
     pub(super) admin: Admin,
 }

@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod file;
+mod gb28181;
 mod value;
 
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use relay_user::{RateLimit, Tags};
 
 pub use error::ConfigError;
+pub use gb28181::{Gb28181, Gb28181Device, UnregisteredKeepalive};
 pub use value::{Listen, PortRange, Prefix, Secret, Transport, UserPattern};
 
 /// The validated configuration.
@@ -30,6 +32,8 @@ pub struct Config {
     pub networks: Vec<Network>,
     /// Who may call whom; the first match decides.
     pub rules: Vec<Rule>,
+    /// The GB/T 28181 platform; `None` where there is none.
+    pub gb28181: Option<Gb28181>,
     /// Where `culvert status` asks.
     pub admin_socket: PathBuf,
 }
@@ -130,6 +134,9 @@ pub enum DigestAlgorithm {
     /// What terminals should know.
     #[serde(rename = "SHA-256")]
     Sha256,
+    /// What GB/T 28181-2022 recommends.
+    #[serde(rename = "SM3")]
+    Sm3,
 }
 
 /// `[relay]`.

@@ -11,8 +11,11 @@ use super::media::{MediaEvent, MediaPlane};
 use super::{status, tap};
 use crate::admin::{self, Answer, Question, Reply, Request};
 use crate::config::Config;
+use crate::gb28181::platform::Platform;
 use crate::sip::core::Core;
-use crate::sip::transport::{Arrival, Sockets};
+use crate::sip::message::Message;
+use crate::sip::transaction::TransactionId;
+use crate::sip::transport::{Arrival, Flow, Sockets, Transmit};
 
 /// Arrivals that are worked off before anything is sent.
 const BATCH: usize = 64;
@@ -62,6 +65,7 @@ impl Signals {
 pub(super) struct Engine {
     config: Arc<Config>,
     core: Core,
+    platform: Option<Platform>,
     sockets: Sockets,
     media: MediaPlane,
     started: Instant,
@@ -70,8 +74,14 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(config: Arc<Config>, core: Core, sockets: Sockets, media: MediaPlane) -> Self {
-        Self { config, core, sockets, media, started: Instant::now(), asked: None }
+    pub(super) fn new(
+        config: Arc<Config>,
+        core: Core,
+        platform: Option<Platform>,
+        sockets: Sockets,
+        media: MediaPlane,
+    ) -> Self {
+        Self { config, core, platform, sockets, media, started: Instant::now(), asked: None }
     }
 
     /// Runs until a signal, then until all calls have ended or the time for that is over.
@@ -86,7 +96,8 @@ impl Engine {
         let mut batch = Vec::with_capacity(BATCH);
         let mut stop_at = None;
         loop {
-            let due = self.core.next_due().into_iter().chain(stop_at).min();
+            let platform_due = self.platform.as_ref().and_then(Platform::next_due);
+            let due = self.core.next_due().into_iter().chain(platform_due).chain(stop_at).min();
             let due = due.unwrap_or_else(|| Instant::now() + IDLE);
             let mut end = None;
             tokio::select! {
@@ -96,7 +107,11 @@ impl Engine {
                         break;
                     }
                     // Three quarters full: what is new is refused until the rest is worked off.
-                    self.core.set_overloaded(arrivals.len() >= arrivals.max_capacity() / 4 * 3);
+                    let overloaded = arrivals.len() >= arrivals.max_capacity() / 4 * 3;
+                    self.core.set_overloaded(overloaded);
+                    if let Some(platform) = &mut self.platform {
+                        platform.set_overloaded(overloaded);
+                    }
                     let now = Instant::now();
                     for arrival in batch.drain(..) {
                         self.arrived(now, arrival);
@@ -127,6 +142,9 @@ impl Engine {
                 None => {}
             }
             self.core.expire(Instant::now());
+            if let Some(platform) = &mut self.platform {
+                platform.expire(Instant::now());
+            }
             self.carry_out();
             let is_over =
                 |at: Instant| Instant::now() >= at || (!self.core.is_busy() && self.media.is_at_rest());
@@ -141,15 +159,34 @@ impl Engine {
 
     fn arrived(&mut self, now: Instant, arrival: Arrival) {
         match arrival {
-            Arrival::Message(flow, message) => self.core.message(now, flow, *message),
+            Arrival::Message(flow, message) => self.message(now, flow, *message),
             Arrival::Faulty(flow, error) => self.core.faulty(flow, &error),
             Arrival::Opened(flow, id, sender) => self.sockets.opened(&flow, id, sender),
             Arrival::Closed(id) => {
                 // Answers to what came before must be handed over before the connection is forgotten.
                 self.carry_out();
                 self.sockets.closed(id);
+                if let Some(platform) = &mut self.platform {
+                    platform.closed(id);
+                }
             }
-            Arrival::Unsent(transaction) => self.core.unsent(now, transaction),
+            Arrival::Unsent(transaction) => self.unsent(now, transaction),
+        }
+    }
+
+    /// Devices are the platform's, everybody else is a terminal.
+    fn message(&mut self, now: Instant, flow: Flow, message: Message) {
+        let is_taken =
+            self.platform.as_mut().is_some_and(|platform| platform.message_arrived(now, flow, &message));
+        if !is_taken {
+            self.core.message(now, flow, message);
+        }
+    }
+
+    fn unsent(&mut self, now: Instant, transaction: TransactionId) {
+        match &mut self.platform {
+            Some(platform) if platform.owns(transaction) => platform.unsent(now, transaction),
+            _ => self.core.unsent(now, transaction),
         }
     }
 
@@ -186,11 +223,27 @@ impl Engine {
                 self.asked = Some(if keep_media { End::Leave } else { End::Stop });
                 Reply::Stopping
             }
+            Request::Devices => match &self.platform {
+                Some(platform) => Reply::Devices { devices: platform.devices(now) },
+                None => no_platform(),
+            },
+            Request::Channels { device } => match &self.platform {
+                Some(platform) => match platform.channels(device) {
+                    Some(channels) => Reply::Channels { channels },
+                    None => Reply::NoSuchDevice {
+                        message: format!(
+                            "no device {device} has registered; `culvert devices` lists those that have"
+                        ),
+                    },
+                },
+                None => no_platform(),
+            },
             Request::Status => {
                 let mut report = self.core.report(now);
                 for (name, count) in self.sockets.counters().snapshot() {
                     report.counters.insert(name.to_owned(), count);
                 }
+                report.counters.extend(self.platform.iter().flat_map(Platform::counters));
                 let uptime = now.duration_since(self.started);
                 let plane = self.media.plane();
                 let media = report.calls.iter().map(|(_, media)| *media);
@@ -220,14 +273,22 @@ impl Engine {
             for ended in effects.ended {
                 self.media.end(ended);
             }
-            if effects.transmits.is_empty() {
+            let platform = self.platform.as_mut().map(Platform::take_effects).unwrap_or_default();
+            let transmits: Vec<Transmit> = effects.transmits.into_iter().chain(platform.transmits).collect();
+            if transmits.is_empty() {
                 return;
             }
-            for transmit in effects.transmits {
+            for transmit in transmits {
                 if let Some(transaction) = self.sockets.send(transmit) {
-                    self.core.unsent(Instant::now(), transaction);
+                    self.unsent(Instant::now(), transaction);
                 }
             }
         }
+    }
+}
+
+fn no_platform() -> Reply {
+    Reply::Refused {
+        message: "there is no GB/T 28181 platform: the configuration has no [gb28181]".to_owned(),
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::admin;
 use crate::config::Config;
+use crate::gb28181::platform::Platform;
 use crate::sip::core::Core;
 use crate::sip::transport::{OpenError, Sockets};
 
@@ -64,9 +65,10 @@ async fn serve(config: Arc<Config>) -> Result<(), RunError> {
     let admin = admin::Server::open(&config.admin_socket)?;
     let media = media::MediaPlane::start(&config).await?;
     let opened = Sockets::open(&config.sip.listen, &config.sip.limits).map_err(RunError::from);
-    let core = Core::new(Arc::clone(&config)).map_err(RunError::Randomness);
-    let (sockets, arrivals, core) = match (opened, core) {
-        (Ok((sockets, arrivals)), Ok(core)) => (sockets, arrivals, core),
+    let core = Core::new(Arc::clone(&config)).and_then(|core| Ok((core, Platform::new(&config)?)));
+    let core = core.map_err(RunError::Randomness);
+    let (sockets, arrivals, core, platform) = match (opened, core) {
+        (Ok((sockets, arrivals)), Ok((core, platform))) => (sockets, arrivals, core, platform),
         (Err(error), _) | (_, Err(error)) => {
             media.abandon();
             return Err(error);
@@ -75,6 +77,6 @@ async fn serve(config: Arc<Config>) -> Result<(), RunError> {
     for listen in &config.sip.listen {
         tracing::info!(%listen, "listening");
     }
-    engine::Engine::new(config, core, sockets, media).run(arrivals, admin, signals).await;
+    engine::Engine::new(config, core, platform, sockets, media).run(arrivals, admin, signals).await;
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod charset;
 pub mod id;
 pub mod manscdp;
 pub mod mansrtsp;
+pub mod platform;
 pub mod ptz;
 pub mod sdp;
 pub mod ssrc;

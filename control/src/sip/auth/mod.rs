@@ -1,12 +1,13 @@
 //! Who may register and call: accounts, their proofs, and a limit on guessing. Every request that needs a proof brings
 //! one; nothing is remembered of earlier ones.
 
-mod failures;
+mod attempts;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Instant;
 
-use failures::Failures;
+pub use attempts::Attempts;
 
 use super::core::Core;
 use super::digest::{Account, Algorithm, Authenticator as Digest, NonceOptions, Secret, Verdict};
@@ -51,7 +52,7 @@ impl Asks {
 pub struct Authenticator {
     accounts: HashMap<String, Proof>,
     digest: Digest,
-    failures: Failures,
+    failures: Attempts<IpAddr>,
 }
 
 /// What a proof is worth.
@@ -73,7 +74,7 @@ impl Authenticator {
         Ok(Self {
             accounts: accounts.collect(),
             digest: Digest::new(&config.sip.realm, NonceOptions::default(), Instant::now())?,
-            failures: Failures::new(config.sip.limits.authentication_failures_per_minute),
+            failures: Attempts::new(config.sip.limits.authentication_failures_per_minute),
         })
     }
 
@@ -85,7 +86,7 @@ impl Authenticator {
 
     fn check(&mut self, now: Instant, flow: &Flow, request: &Message, user: &str, asks: Asks) -> Outcome {
         let source = flow.remote().ip();
-        if self.failures.is_over_limit(now, source) {
+        if self.failures.is_over_limit(now, &source) {
             return Outcome::Refused("too many failed attempts from your address; wait a minute");
         }
         if let Some(Proof::Source(networks)) = self.accounts.get(user) {
@@ -164,9 +165,12 @@ fn account(proof: &Proof) -> Option<Account> {
     }
 }
 
-fn offered(algorithm: DigestAlgorithm) -> Algorithm {
+/// The algorithm that the configuration names.
+#[must_use]
+pub fn offered(algorithm: DigestAlgorithm) -> Algorithm {
     match algorithm {
         DigestAlgorithm::Md5 => Algorithm::Md5,
         DigestAlgorithm::Sha256 => Algorithm::Sha256,
+        DigestAlgorithm::Sm3 => Algorithm::Sm3,
     }
 }
