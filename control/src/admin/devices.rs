@@ -1,7 +1,11 @@
 //! What is said of GB/T 28181 devices, over the admin socket. These are the names that scripts read.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
+use super::Quality;
 use crate::gb28181::id::DeviceId;
 
 /// A device that has registered at least once since the daemon started.
@@ -95,4 +99,85 @@ pub struct Channel {
     pub longitude: Option<f64>,
     /// Degrees north.
     pub latitude: Option<f64>,
+}
+
+/// A viewer that gets a channel's media.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Playing {
+    /// Its name in `culvert streams` and `culvert hangup`.
+    pub viewer: String,
+    /// The device.
+    pub device: DeviceId,
+    /// The channel.
+    pub channel: DeviceId,
+    /// Where the packets come from, as the viewer sees it.
+    pub from: SocketAddr,
+    /// Where they go.
+    pub to: SocketAddr,
+    /// Their SSRC.
+    pub ssrc: u32,
+}
+
+/// Media of a channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stream {
+    /// The device.
+    pub device: DeviceId,
+    /// The channel.
+    pub channel: DeviceId,
+    /// Where it stands.
+    pub state: StreamState,
+    /// Seconds since the first viewer asked for it.
+    pub age_seconds: f64,
+    /// INVITEs that the camera was sent.
+    pub invites: u64,
+    /// The SSRC that the camera was told to send with.
+    pub ssrc: u32,
+    /// The one that it says it sends with, where that is another.
+    pub answered_ssrc: Option<u32>,
+    /// Where its packets come from; `null` while none came.
+    pub source: Option<SocketAddr>,
+    /// Packets that came from it.
+    pub received: u64,
+    /// Bytes that came from it, Ethernet header included.
+    pub received_bytes: u64,
+    /// Packets to its port that were dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// How well its media arrives; `null` while none came.
+    pub quality: Option<Quality>,
+    /// Who watches, in the order in which they came.
+    pub viewers: Vec<Viewer>,
+}
+
+/// Where a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamState {
+    /// The camera was asked, and has not answered.
+    Inviting,
+    /// The camera has accepted.
+    Running,
+    /// The camera does not send, and will be asked again.
+    Waiting,
+}
+
+/// Somebody who watches.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Viewer {
+    /// Its name in `culvert hangup`.
+    pub viewer: String,
+    /// Where packets go.
+    pub to: SocketAddr,
+    /// Where they come from, as the viewer sees it; `null` while that is being prepared.
+    pub from: Option<SocketAddr>,
+    /// Their SSRC.
+    pub ssrc: u32,
+    /// Its leg in `culvert tap`.
+    pub leg: Option<String>,
+    /// Packets that left.
+    pub sent: u64,
+    /// Bytes that left.
+    pub sent_bytes: u64,
+    /// Copies that did not leave, by reason.
+    pub lost: BTreeMap<String, u64>,
 }

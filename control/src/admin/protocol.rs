@@ -1,10 +1,12 @@
 //! What is said over the admin socket. These are the names that scripts read: they change only with the version.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Channel, Device};
+use super::{Channel, Device, Playing, Stream};
 use crate::config::Mode;
 use crate::gb28181::id::DeviceId;
 
@@ -14,9 +16,9 @@ use crate::gb28181::id::DeviceId;
 pub enum Request {
     /// Everything that the daemon knows of itself.
     Status,
-    /// End a call: BYE to both sides.
+    /// End a call: BYE to both sides. Or send a viewer no more.
     Hangup {
-        /// [`Call::id`].
+        /// [`Call::id`], or [`super::Viewer::viewer`].
         call: String,
     },
     /// End the daemon.
@@ -31,6 +33,21 @@ pub enum Request {
         /// Its identifier.
         device: DeviceId,
     },
+    /// Send the media of a channel to an address. The answer comes when the camera sends, or will not.
+    Play {
+        /// The device; `null`: the one that has the channel.
+        #[serde(default)]
+        device: Option<DeviceId>,
+        /// The channel.
+        channel: DeviceId,
+        /// Where RTP is to be sent.
+        to: SocketAddr,
+        /// The SSRC that it is to have; `null`: one of the daemon's choice.
+        #[serde(default)]
+        ssrc: Option<u32>,
+    },
+    /// Channels whose media is being sent.
+    Streams,
     /// Copies of the packets of a leg. After [`Reply::Capturing`] and its line feed follows a capture (pcapng), until
     /// a limit is reached, the leg ends, or the asker closes its sending side.
     Tap {
@@ -43,6 +60,17 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// How long the answer may take: a camera that does not answer is waited for as long as `invite_seconds` says.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Play { .. } => Duration::from_secs(60),
+            _ => Duration::from_secs(5),
+        }
+    }
+}
+
 /// What is answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reply")]
@@ -51,7 +79,7 @@ pub enum Reply {
     Status(Box<Status>),
     /// The call is being ended.
     HangingUp,
-    /// No such call.
+    /// No such call, and no such viewer.
     NoSuchCall,
     /// To [`Request::Devices`], in the order of their identifiers.
     Devices {
@@ -62,6 +90,13 @@ pub enum Reply {
     Channels {
         /// The channels.
         channels: Vec<Channel>,
+    },
+    /// To [`Request::Play`].
+    Playing(Box<Playing>),
+    /// To [`Request::Streams`], oldest first.
+    Streams {
+        /// The streams.
+        streams: Vec<Stream>,
     },
     /// No such device has registered.
     NoSuchDevice {

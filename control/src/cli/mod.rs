@@ -5,9 +5,11 @@ mod channels;
 mod check;
 mod devices;
 mod hangup;
+mod play;
 mod run;
 mod status;
 mod stop;
+mod streams;
 mod table;
 mod tap;
 
@@ -46,7 +48,7 @@ impl From<Exit> for ExitCode {
     after_help = "Start with docs/culvert.example.toml:\n  culvert check --config culvert.toml\n  culvert run --config \
                   culvert.toml\n  culvert status --config culvert.toml\n\nExit codes:\n  0  done\n  1  failed while \
                   running; the message says why\n  2  wrong command line\n  3  the configuration file is wrong; the \
-                  message names the key\n  4  no daemon answers on the admin socket\n  5  no such call\n  \
+                  message names the key\n  4  no daemon answers on the admin socket\n  5  no such call, or viewer\n  \
                   6  no such leg\n  7  no such device"
 )]
 struct Cli {
@@ -66,7 +68,11 @@ enum Command {
     Devices(devices::Arguments),
     /// List the channels of a GB/T 28181 device
     Channels(channels::Arguments),
-    /// End a call: BYE to both sides
+    /// Send the media of a GB/T 28181 channel to an address
+    Play(play::Arguments),
+    /// Show which GB/T 28181 channels are watched, by whom, and how well their media arrives
+    Streams(streams::Arguments),
+    /// End a call: BYE to both sides; or send a viewer of `culvert play` no more
     Hangup(hangup::Arguments),
     /// End a running gateway; with --keep-media, leave media running for the next one
     Stop(stop::Arguments),
@@ -120,6 +126,8 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Channels(arguments) => channels::run(&arguments),
+        Command::Play(arguments) => play::run(&arguments),
+        Command::Streams(arguments) => streams::run(&arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Hangup(arguments) => hangup::run(&arguments),
         Command::Tap(arguments) => tap::run(&arguments),

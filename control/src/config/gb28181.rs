@@ -42,6 +42,12 @@ pub struct Gb28181 {
     pub max_expires: Duration,
     /// How often the catalogue is asked for again; `None`: only after registration.
     pub catalog: Option<Duration>,
+    /// How long a camera may take to answer an INVITE.
+    pub invite: Duration,
+    /// How long a stream goes on after its last viewer.
+    pub linger: Duration,
+    /// Silence after which a stream is taken for lost.
+    pub silence: Duration,
     /// Devices that are remembered.
     pub most_devices: usize,
     /// Channels of one device.
@@ -128,6 +134,12 @@ pub(super) struct Table {
     max_expires: u32,
     #[serde(default = "default::catalog_seconds")]
     catalog_seconds: u32,
+    #[serde(default = "default::invite_seconds")]
+    invite_seconds: u32,
+    #[serde(default = "default::linger_seconds")]
+    linger_seconds: u32,
+    #[serde(default = "default::silence_seconds")]
+    silence_seconds: u32,
     #[serde(default = "default::most_devices")]
     most_devices: usize,
     #[serde(default = "default::channels_per_device")]
@@ -172,6 +184,8 @@ impl Table {
             ("gb28181.keepalive_seconds", self.keepalive_seconds as usize),
             ("gb28181.keepalive_losses", self.keepalive_losses as usize),
             ("gb28181.min_expires", self.min_expires as usize),
+            ("gb28181.invite_seconds", self.invite_seconds as usize),
+            ("gb28181.silence_seconds", self.silence_seconds as usize),
             ("gb28181.most_devices", self.most_devices),
             ("gb28181.channels_per_device", self.channels_per_device),
             ("gb28181.registers_per_minute", self.registers_per_minute as usize),
@@ -214,6 +228,9 @@ impl Table {
             min_expires: seconds(self.min_expires),
             max_expires: seconds(self.max_expires),
             catalog: (self.catalog_seconds > 0).then(|| seconds(self.catalog_seconds)),
+            invite: seconds(self.invite_seconds),
+            linger: seconds(self.linger_seconds),
+            silence: seconds(self.silence_seconds),
             most_devices: self.most_devices,
             channels_per_device: self.channels_per_device,
             registers_per_minute: self.registers_per_minute,
@@ -310,6 +327,15 @@ mod default {
     }
     pub(super) fn catalog_seconds() -> u32 {
         3_600
+    }
+    pub(super) fn invite_seconds() -> u32 {
+        10
+    }
+    pub(super) fn linger_seconds() -> u32 {
+        10
+    }
+    pub(super) fn silence_seconds() -> u32 {
+        10
     }
     pub(super) fn most_devices() -> usize {
         20_000

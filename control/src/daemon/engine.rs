@@ -1,21 +1,23 @@
 //! The one task that owns the signalling core: it waits for whatever happens next, tells the core, and carries out what
 //! the core wants. It never waits for the media plane or for a socket to become writable.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::media::{MediaEvent, MediaPlane};
+use super::streams::Streams;
 use super::{status, tap};
 use crate::admin::{self, Answer, Question, Reply, Request};
 use crate::config::Config;
-use crate::gb28181::platform::Platform;
+use crate::gb28181::platform::{AskId, Platform, Wish};
 use crate::sip::core::Core;
 use crate::sip::message::Message;
 use crate::sip::transaction::TransactionId;
-use crate::sip::transport::{Arrival, Flow, Sockets, Transmit};
+use crate::sip::transport::{Arrival, Flow, Sockets};
 
 /// Arrivals that are worked off before anything is sent.
 const BATCH: usize = 64;
@@ -68,6 +70,10 @@ pub(super) struct Engine {
     platform: Option<Platform>,
     sockets: Sockets,
     media: MediaPlane,
+    streams: Streams,
+    /// Operators whose answer the platform still owes.
+    asks: HashMap<AskId, oneshot::Sender<Answer>>,
+    next_ask: u64,
     started: Instant,
     /// How somebody asked over the admin socket that the daemon ends.
     asked: Option<End>,
@@ -81,7 +87,9 @@ impl Engine {
         sockets: Sockets,
         media: MediaPlane,
     ) -> Self {
-        Self { config, core, platform, sockets, media, started: Instant::now(), asked: None }
+        let streams = Streams::new(media.plane());
+        let (asks, started) = (HashMap::new(), Instant::now());
+        Self { config, core, platform, sockets, media, streams, asks, next_ask: 0, started, asked: None }
     }
 
     /// Runs until a signal, then until all calls have ended or the time for that is over.
@@ -118,6 +126,11 @@ impl Engine {
                     }
                 }
                 Some(event) = self.media.next() => self.media_event(event),
+                Some(event) = self.streams.next() => {
+                    if let Some(platform) = &mut self.platform {
+                        platform.media_event(Instant::now(), event);
+                    }
+                }
                 Some(question) = questions.recv() => self.answer(question),
                 signal = signals.next() => end = Some(signal),
                 () = tokio::time::sleep_until(due.into()) => {}
@@ -138,6 +151,9 @@ impl Engine {
                     let now = Instant::now();
                     stop_at = Some(now + self.config.sip.shutdown);
                     self.core.stop(now);
+                    if let Some(platform) = &mut self.platform {
+                        platform.stop(now);
+                    }
                 }
                 None => {}
             }
@@ -146,8 +162,8 @@ impl Engine {
                 platform.expire(Instant::now());
             }
             self.carry_out();
-            let is_over =
-                |at: Instant| Instant::now() >= at || (!self.core.is_busy() && self.media.is_at_rest());
+            let is_busy = self.core.is_busy() || self.platform.as_ref().is_some_and(Platform::is_busy);
+            let is_over = |at: Instant| Instant::now() >= at || (!is_busy && self.media.is_at_rest());
             if stop_at.is_some_and(is_over) {
                 break;
             }
@@ -209,7 +225,8 @@ impl Engine {
                 return;
             }
             Request::Hangup { call } => {
-                if self.core.hang_up_by_name(now, &call) {
+                let is_viewer = |platform: &mut Platform| platform.stop_viewer(now, &call);
+                if self.core.hang_up_by_name(now, &call) || self.platform.as_mut().is_some_and(is_viewer) {
                     Reply::HangingUp
                 } else {
                     Reply::NoSuchCall
@@ -238,6 +255,26 @@ impl Engine {
                 },
                 None => no_platform(),
             },
+            Request::Play { device, channel, to, ssrc } => {
+                let Some(platform) = &mut self.platform else {
+                    // The asker may have gone.
+                    let _ = answer.send(Answer::Reply(no_platform()));
+                    return;
+                };
+                self.next_ask += 1;
+                self.asks.insert(AskId(self.next_ask), answer);
+                return platform.play(now, AskId(self.next_ask), &Wish { device, channel, to, ssrc });
+            }
+            Request::Streams => {
+                let streams =
+                    self.platform.as_ref().map(|platform| platform.streams(now)).unwrap_or_default();
+                let filled = self.streams.fill_in(streams);
+                tokio::spawn(async move {
+                    // The asker may have gone.
+                    let _ = answer.send(Answer::Reply(Reply::Streams { streams: filled.await }));
+                });
+                return;
+            }
             Request::Status => {
                 let mut report = self.core.report(now);
                 for (name, count) in self.sockets.counters().snapshot() {
@@ -274,11 +311,27 @@ impl Engine {
                 self.media.end(ended);
             }
             let platform = self.platform.as_mut().map(Platform::take_effects).unwrap_or_default();
-            let transmits: Vec<Transmit> = effects.transmits.into_iter().chain(platform.transmits).collect();
-            if transmits.is_empty() {
+            for (ask, reply) in platform.answers {
+                if let Some(answer) = self.asks.remove(&ask) {
+                    // The asker may have gone.
+                    let _ = answer.send(Answer::Reply(reply));
+                }
+            }
+            let mut known_at_once = Vec::new();
+            for request in platform.media {
+                known_at_once.extend(self.streams.ask(request));
+            }
+            let is_done =
+                effects.transmits.is_empty() && platform.transmits.is_empty() && known_at_once.is_empty();
+            if is_done {
                 return;
             }
-            for transmit in transmits {
+            if let Some(platform) = &mut self.platform {
+                for event in known_at_once {
+                    platform.media_event(Instant::now(), event);
+                }
+            }
+            for transmit in effects.transmits.into_iter().chain(platform.transmits) {
                 if let Some(transaction) = self.sockets.send(transmit) {
                     self.unsent(Instant::now(), transaction);
                 }

@@ -8,6 +8,7 @@ mod media;
 mod orphans;
 mod privileges;
 mod status;
+mod streams;
 mod tap;
 
 use std::sync::Arc;

@@ -14,11 +14,12 @@ use testbed::Topology;
 use tokio::runtime::Runtime;
 
 use super::device::{PASSWORD, PLATFORM, REALM};
+use super::live::CHANNEL;
 
 pub(crate) const CAMERA: &str = "34020000001320000001";
-pub(crate) const CHANNEL: &str = "34020000001310000002";
 
 pub(crate) struct Camera {
+    hub: Arc<MockFrameHub>,
     runtime: Runtime,
     server: ServerHandle,
     ends: Arc<AtomicBool>,
@@ -58,6 +59,7 @@ impl Camera {
             let (hub, ends) = (Arc::clone(&hub), Arc::clone(&ends));
             move || film(&hub, &ends)
         });
+        let filmed = Arc::clone(&hub);
         let start = || {
             // The threads of the runtime, and so its sockets, are in the namespace of the thread that makes it.
             let runtime =
@@ -66,7 +68,12 @@ impl Camera {
             (runtime, server)
         };
         let (runtime, server) = topology.camera.run(start).unwrap();
-        Self { runtime, server, ends, pictures: Some(pictures) }
+        Self { hub: filmed, runtime, server, ends, pictures: Some(pictures) }
+    }
+
+    /// How many INVITEs it serves.
+    pub(crate) fn serves(&self) -> usize {
+        self.hub.subscriber_count()
     }
 
     /// Unregisters and ends.

@@ -39,7 +39,11 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn new(id: &str, address: SocketAddr, platform: SocketAddr) -> Self {
-        let socket = UdpSocket::bind(address).unwrap();
+        Self::with(id, UdpSocket::bind(address).unwrap(), platform)
+    }
+
+    /// With a socket that is there already, in a namespace perhaps.
+    pub(crate) fn with(id: &str, socket: UdpSocket, platform: SocketAddr) -> Self {
         Self {
             id: id.to_owned(),
             socket,
@@ -140,6 +144,30 @@ impl Device {
                 if message.method().is_some_and(|found| found.to_string() == method) {
                     return message;
                 }
+            }
+        }
+    }
+
+    /// Answers a request with a session description, if the status is one that has any.
+    pub(crate) fn accept(&self, request: &Message, fields: &[(HeaderName, String)], description: &str) {
+        let mut response = Message::response(request, 200).with_to_tag(&format!("t{}", self.id));
+        for (name, value) in fields {
+            response.headers.push(*name, value);
+        }
+        response.set_body("application/sdp", Bytes::copy_from_slice(description.as_bytes()));
+        self.socket.send_to(&response.to_bytes(), self.platform).unwrap();
+    }
+
+    /// The next request of this method, unanswered; questions that come before it are answered 200.
+    pub(crate) fn receive_request(&self, method: &str) -> Message {
+        loop {
+            let waiting = self.requests.borrow_mut().pop_front();
+            let message = waiting.unwrap_or_else(|| self.receive());
+            if message.method().is_some_and(|found| found.to_string() == method) {
+                return message;
+            }
+            if message.is_request() && message.method() != Some(&Method::ACK) {
+                self.respond(&message, 200);
             }
         }
     }

@@ -6,5 +6,6 @@ pub(crate) mod call;
 pub(crate) mod camera;
 pub(crate) mod device;
 pub(crate) mod gateway;
+pub(crate) mod live;
 pub(crate) mod sipp;
 pub(crate) mod terminal;

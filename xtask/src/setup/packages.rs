@@ -37,7 +37,16 @@ pub(super) const KERNEL_TOOLCHAIN: Group = Group {
 /// reader of captures.
 pub(super) const TESTS: Group = Group {
     purpose: "run the tests",
-    packages: &["rust-web-clippy", "iproute2", "nftables", "ethtool", "sip-tester", "tshark"],
+    packages: &[
+        "rust-web-clippy",
+        "iproute2",
+        "nftables",
+        "ethtool",
+        "sip-tester",
+        "tshark",
+        "gstreamer1.0-tools",
+        "gstreamer1.0-plugins-good",
+    ],
     programs: &["ip", "nft", "ethtool", "sipp", "tshark", "capinfos"],
     elsewhere: "install ip, nft, ethtool, sipp 3.6 and tshark with your system's package manager",
 };

@@ -12,6 +12,7 @@ use super::{Deadline, Platform};
 impl Platform {
     /// A device is there: what is it, and which channels does it have?
     pub(super) fn introduce(&mut self, now: Instant, id: DeviceId) {
+        self.wake_streams(now, id);
         for query in [Query::DeviceInfo, Query::DeviceStatus, Query::Catalog] {
             self.ask_device(now, id, query);
         }

@@ -67,4 +67,9 @@ impl Device {
         let silent = self.online.then(|| self.seen + self.patience);
         self.expires.into_iter().chain(silent).min()
     }
+
+    /// The words that both understand.
+    pub(super) fn version(&self) -> Version {
+        self.version.unwrap_or(Version::V2016).min(Version::OURS)
+    }
 }

@@ -7,6 +7,7 @@
 mod catalog;
 mod device;
 mod door;
+mod live;
 mod message;
 mod places;
 mod question;
@@ -21,10 +22,13 @@ use std::sync::Arc;
 
 use device::Device;
 use door::Door;
+use live::Streams;
+pub use live::{MediaEvent, MediaRequest, StreamId, ViewerId, Wish};
 use places::Places;
 use question::Questions;
 
 use super::id::DeviceId;
+use crate::admin::Reply;
 use crate::config::{Config, Gb28181};
 use crate::sip::core::Counters;
 use crate::sip::identifiers::Identifiers;
@@ -35,11 +39,19 @@ use crate::timers::TimerQueue;
 /// Number of the first transaction: those of calls have lower ones.
 const FIRST_TRANSACTION: u64 = 1 << 63;
 
+/// Names a question of an operator, until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AskId(pub u64);
+
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Messages to be sent, in this order.
     pub transmits: Vec<Transmit>,
+    /// What to do at the data plane, in this order.
+    pub media: Vec<MediaRequest>,
+    /// Answers to operators.
+    pub answers: Vec<(AskId, Reply)>,
 }
 
 /// What a transaction is for.
@@ -50,6 +62,10 @@ enum Purpose {
     None,
     /// A question to a device, by its number.
     Question(u32),
+    /// An INVITE for a stream.
+    Invite(StreamId),
+    /// A BYE.
+    Farewell,
 }
 
 /// What is waited for.
@@ -61,6 +77,10 @@ enum Deadline {
     Catalog(DeviceId),
     /// No more of an answer comes.
     Question(u32),
+    /// The time for an answer of a camera is over, or a pause, or nobody has come back.
+    Stream(StreamId),
+    /// Time to look whether media flows.
+    Media(StreamId),
 }
 
 /// The platform.
@@ -75,6 +95,9 @@ pub struct Platform {
     devices: HashMap<DeviceId, Box<Device>>,
     places: Places,
     questions: Questions,
+    streams: Streams,
+    /// BYEs that are not answered yet.
+    byes: usize,
     timers: TimerQueue<Deadline>,
     counters: Counters,
     effects: Effects,
@@ -97,6 +120,8 @@ impl Platform {
             devices: HashMap::new(),
             places: Places::default(),
             questions: Questions::new(settings.questions, getrandom::u32()?),
+            streams: Streams::new(&settings.platform, getrandom::u64()?),
+            byes: 0,
             timers: TimerQueue::default(),
             counters: Counters::default(),
             effects: Effects::default(),

@@ -65,7 +65,8 @@ impl Questions {
         self.open.len()
     }
 
-    fn number(&mut self) -> u32 {
+    /// A number that no other question has.
+    pub(super) fn number(&mut self) -> u32 {
         self.next = self.next % 0x3FFF_FFFF + 1;
         self.next
     }

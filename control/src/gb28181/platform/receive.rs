@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use super::super::id::DeviceId;
 use super::super::version;
-use super::{Platform, Purpose};
+use super::{Platform, Purpose, StreamId};
 use crate::sip::message::{Header, HeaderName, Message, Method};
 use crate::sip::transaction::{Received, Stray, TransactionId};
 use crate::sip::transport::{Flow, Transmit};
 
 /// What is answered to OPTIONS and with a 405.
-const ALLOW: &str = "REGISTER, MESSAGE, NOTIFY, OPTIONS";
+const ALLOW: &str = "REGISTER, MESSAGE, NOTIFY, OPTIONS, INVITE, ACK, BYE, CANCEL, INFO";
 
 /// Seconds after which a refused device may try again. By the standard it waits 60 and a random time anyway (9.1.2.2).
 pub(super) const RETRY_AFTER_SECONDS: &str = "60";
@@ -31,12 +31,20 @@ impl Platform {
     /// Whether a request is for the platform: it is from a device, or at least from nobody who has a SIP account and with an
     /// identifier of the standard.
     fn concerns(&self, request: &Message) -> bool {
+        // In a dialogue some devices name anything in From.
+        if self.dialog_of(request).is_some() {
+            return true;
+        }
         let Some(id) = sender(request) else { return false };
         if self.accounts.contains(id.as_str()) {
             return false;
         }
         let listed = || self.devices.contains_key(&id) || self.settings.devices.contains_key(&id);
         id.is_standard() || listed() || self.is_addressed(request)
+    }
+
+    fn dialog_of(&self, request: &Message) -> Option<StreamId> {
+        self.streams.of_call(&request.call_id().ok()?)
     }
 
     /// Whether a request names the platform: some devices have identifiers that are none.
@@ -79,7 +87,10 @@ impl Platform {
                 let response = self.response(request, 200).with(HeaderName::Allow, ALLOW);
                 self.respond(now, id, &response);
             }
-            Method::BYE | Method::INFO => self.answer(now, id, request, 481),
+            Method::BYE | Method::INFO => match self.dialog_of(request) {
+                Some(stream) => self.in_dialog(now, flow, stream, id, method, request),
+                None => self.answer(now, id, request, 481),
+            },
             _ => {
                 let response = self.response(request, 405).with(HeaderName::Allow, ALLOW);
                 self.respond(now, id, &response);
@@ -92,6 +103,16 @@ impl Platform {
         match self.transactions.response(now, response, &mut self.effects.transmits) {
             Ok(Some((_, Purpose::Question(number)))) => {
                 self.question_received(now, number, response.status_code().unwrap_or_default());
+                true
+            }
+            Ok(Some((transaction, Purpose::Invite(id)))) => {
+                self.invite_response(now, id, transaction, response);
+                true
+            }
+            Ok(Some((_, Purpose::Farewell))) => {
+                if response.status_code().is_some_and(|status| status >= 200) {
+                    self.byes = self.byes.saturating_sub(1);
+                }
                 true
             }
             Ok(Some((_, Purpose::None)) | None) => true,

@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::super::id::DeviceId;
 use super::super::manscdp::Item;
 use super::Platform;
+use super::StreamId;
 use super::device::{Catalog, Device};
+use super::live::{State, Stream, Viewer};
 use crate::admin;
 
 impl Platform {
@@ -24,6 +26,14 @@ impl Platform {
         Some(device.channels.iter().map(|(id, item)| channel(*id, item)).collect())
     }
 
+    /// Streams, oldest first, and what each is called; the data plane's counters are the daemon's to fill in.
+    #[must_use]
+    pub fn streams(&self, now: Instant) -> Vec<(StreamId, admin::Stream)> {
+        let mut streams: Vec<&Stream> = self.streams.by_id.values().map(AsRef::as_ref).collect();
+        streams.sort_by_key(|stream| stream.id);
+        streams.into_iter().map(|stream| (stream.id, describe_stream(stream, now))).collect()
+    }
+
     /// What the platform counted, by name.
     #[must_use]
     pub fn counters(&self) -> std::collections::BTreeMap<String, u64> {
@@ -33,6 +43,9 @@ impl Platform {
         counters.insert("gauge_gb28181_devices".to_owned(), gauge(self.devices.len()));
         counters.insert("gauge_gb28181_devices_online".to_owned(), gauge(online));
         counters.insert("gauge_gb28181_questions".to_owned(), gauge(self.questions.len()));
+        counters.insert("gauge_gb28181_streams".to_owned(), gauge(self.streams.by_id.len()));
+        counters.insert("gauge_gb28181_viewers".to_owned(), gauge(self.streams.viewers()));
+        counters.insert("gauge_gb28181_ssrcs".to_owned(), gauge(self.streams.ssrcs()));
         counters.insert("gauge_gb28181_transactions".to_owned(), gauge(self.transactions.len()));
         counters
     }
@@ -65,6 +78,38 @@ fn describe(device: &Device, now: Instant) -> admin::Device {
             Catalog::Complete => admin::CatalogState::Complete,
             Catalog::Partial { received, expected } => admin::CatalogState::Partial { received, expected },
         },
+    }
+}
+
+fn describe_stream(stream: &Stream, now: Instant) -> admin::Stream {
+    let viewer = |viewer: &Viewer| admin::Viewer {
+        viewer: viewer.id.to_string(),
+        to: viewer.to,
+        from: viewer.local,
+        ssrc: viewer.ssrc.0,
+        leg: None,
+        sent: 0,
+        sent_bytes: 0,
+        lost: std::collections::BTreeMap::new(),
+    };
+    admin::Stream {
+        device: stream.device,
+        channel: stream.channel,
+        state: match stream.state {
+            State::Opening | State::Inviting { .. } => admin::StreamState::Inviting,
+            State::Running(_) => admin::StreamState::Running,
+            State::Waiting => admin::StreamState::Waiting,
+        },
+        age_seconds: now.saturating_duration_since(stream.started).as_secs_f64(),
+        invites: stream.invites,
+        ssrc: stream.ssrc.0,
+        answered_ssrc: stream.answered_ssrc.map(|ssrc| ssrc.0),
+        source: None,
+        received: 0,
+        received_bytes: 0,
+        dropped: std::collections::BTreeMap::new(),
+        quality: None,
+        viewers: stream.viewers.iter().map(viewer).collect(),
     }
 }
 

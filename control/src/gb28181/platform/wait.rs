@@ -23,6 +23,8 @@ impl Platform {
                 Deadline::Device(id) => self.device_due(now, id),
                 Deadline::Catalog(id) => self.refresh_catalog(now, id),
                 Deadline::Question(number) => self.question_quiet(now, number),
+                Deadline::Stream(id) => self.stream_due(now, id),
+                Deadline::Media(id) => self.check_media(now, id),
             }
         }
     }
@@ -36,9 +38,16 @@ impl Platform {
     }
 
     fn request_failed(&mut self, now: Instant, event: &Event<Purpose>) {
-        let (Event::TimedOut(_, purpose) | Event::Unreachable(_, purpose)) = *event;
+        let (transaction, purpose, why) = match *event {
+            Event::TimedOut(transaction, purpose) => (transaction, purpose, "the camera did not answer"),
+            Event::Unreachable(transaction, purpose) => {
+                (transaction, purpose, "the camera cannot be reached")
+            }
+        };
         match purpose {
             Purpose::Question(number) => self.question_quiet(now, number),
+            Purpose::Invite(id) => self.invite_unanswered(now, id, transaction, why),
+            Purpose::Farewell => self.byes = self.byes.saturating_sub(1),
             Purpose::None => {}
         }
     }
