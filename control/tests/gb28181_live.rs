@@ -153,7 +153,7 @@ fn told(invite: &Message) -> (SocketAddr, u32) {
 
 fn refused(reply: Reply) -> String {
     match reply {
-        Reply::Refused { message } => message,
+        Reply::NoAnswer { message } => message,
         other => panic!("{other:?}"),
     }
 }

@@ -112,6 +112,16 @@ pub enum Reply {
         /// What was asked for, and where legs are listed.
         message: String,
     },
+    /// No such channel is known.
+    NoSuchChannel {
+        /// What was asked for, and where channels are listed.
+        message: String,
+    },
+    /// The device refuses, or does not answer.
+    NoAnswer {
+        /// What it says, or that it says nothing.
+        message: String,
+    },
     /// It cannot be done now.
     Refused {
         /// Why.

@@ -55,6 +55,9 @@ fn describe(config: &Config) -> String {
         lines
             .push(format!("gb28181     platform {}, realm {}, for {who}", platform.platform, platform.realm));
     }
+    if let Some(http) = &config.http {
+        lines.push(format!("http        on {}, token in {}", http.listen, http.token_file.display()));
+    }
     for rule in &config.rules {
         lines.push(format!("rule        {} may call {}, media {}", rule.from, rule.to, rule.mode));
     }

@@ -49,7 +49,7 @@ impl From<Exit> for ExitCode {
                   culvert.toml\n  culvert status --config culvert.toml\n\nExit codes:\n  0  done\n  1  failed while \
                   running; the message says why\n  2  wrong command line\n  3  the configuration file is wrong; the \
                   message names the key\n  4  no daemon answers on the admin socket\n  5  no such call, or viewer\n  \
-                  6  no such leg\n  7  no such device"
+                  6  no such leg\n  7  no such device or channel"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -153,11 +153,11 @@ fn unreachable(error: &AskError) -> Exit {
 /// The daemon refuses, or answers something else than it was asked.
 fn unexpected(reply: Reply) -> Exit {
     match reply {
-        Reply::NoSuchDevice { message } => {
+        Reply::NoSuchDevice { message } | Reply::NoSuchChannel { message } => {
             complain(message);
             Exit::NoSuchDevice
         }
-        Reply::Refused { message } | Reply::Invalid { message } => {
+        Reply::Refused { message } | Reply::NoAnswer { message } | Reply::Invalid { message } => {
             complain(message);
             Exit::Failed
         }

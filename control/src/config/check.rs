@@ -9,8 +9,8 @@ use relay_user::{MOST_BITS_PER_SECOND, MOST_PACKETS_PER_SECOND, RateLimit, Tag, 
 
 use super::file::{self, Authenticate};
 use super::{
-    Account, Config, ConfigError, DEFAULT_STATE, DigestAlgorithm, Limits, Mode, Network, Proof, Relay, Rtcp,
-    Rule, Secret, Sip, Source, State, Timers,
+    Account, Config, ConfigError, DEFAULT_STATE, DigestAlgorithm, Http, Limits, Mode, Network, Proof, Relay,
+    Rtcp, Rule, Secret, Sip, Source, State, Timers,
 };
 
 /// Shortest password that is accepted.
@@ -33,7 +33,8 @@ pub(super) fn validate(path: &Path, file: file::File) -> Result<Config, ConfigEr
     let networks = checker.networks(file.networks, relay.as_ref())?;
     let rules = checker.rules(file.rules, relay.is_some())?;
     let gb28181 = file.gb28181.map(|table| table.check(&checker, &accounts)).transpose()?;
-    Ok(Config { sip, accounts, relay, networks, rules, gb28181, admin_socket: file.admin.socket })
+    let http = file.http.as_ref().map(|http| checker.http(http)).transpose()?;
+    Ok(Config { sip, accounts, relay, networks, rules, gb28181, http, admin_socket: file.admin.socket })
 }
 
 /// Makes errors that name the file.
@@ -458,6 +459,16 @@ impl Checker<'_> {
             return self.fail("network", &found, "a network for each interface of the relay", &fix);
         }
         Ok(valid)
+    }
+
+    fn http(&self, http: &file::Http) -> Result<Http, ConfigError> {
+        self.positive("http.connections", http.connections)?;
+        self.positive("http.requests", http.requests)?;
+        let token_file = self
+            .path
+            .parent()
+            .map_or_else(|| http.token_file.clone(), |folder| folder.join(&http.token_file));
+        Ok(Http { listen: http.listen, token_file, connections: http.connections, requests: http.requests })
     }
 
     fn rules(&self, rules: Vec<file::Rule>, has_relay: bool) -> Result<Vec<Rule>, ConfigError> {

@@ -9,7 +9,7 @@ mod file;
 mod gb28181;
 mod value;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// The GB/T 28181 platform; `None` where there is none.
     pub gb28181: Option<Gb28181>,
+    /// The HTTP API; `None` where there is none.
+    pub http: Option<Http>,
     /// Where `culvert status` asks.
     pub admin_socket: PathBuf,
 }
@@ -233,6 +235,19 @@ pub struct Network {
     pub advertise: IpAddr,
     /// VLAN tags of frames towards it.
     pub vlan: Tags,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The file with the token that requests must have; it is made if it is not there.
+    pub token_file: PathBuf,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Requests that are worked on at a time.
+    pub requests: usize,
 }
 
 /// `[[rule]]`: who may call whom, and how media travels.

@@ -45,6 +45,10 @@ fn example_is_good_and_shows_every_default() {
     let mut shown = example.gb28181.unwrap();
     shown.devices.clear();
     assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
+    let http = "[http]\nlisten = \"127.0.0.1:8080\"\ntoken_file = \"/etc/culvert.token\"\n";
+    let defaults = parse(&format!("{SMALL}{http}")).unwrap().http;
+    assert_eq!(format!("{:?}", example.http), format!("{defaults:?}"));
+    refused(&format!("{SMALL}{http}requests = 0\n"), &["http.requests", "1 or more"]);
 }
 
 #[test]

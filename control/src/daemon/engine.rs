@@ -13,7 +13,8 @@ use super::streams::Streams;
 use super::{status, tap};
 use crate::admin::{self, Answer, Question, Reply, Request};
 use crate::config::Config;
-use crate::gb28181::platform::{AskId, Platform, Wish};
+use crate::gb28181::platform::{AskId, Platform, Wish, no_such_device};
+use crate::http;
 use crate::sip::core::Core;
 use crate::sip::message::Message;
 use crate::sip::transaction::TransactionId;
@@ -97,9 +98,13 @@ impl Engine {
         mut self,
         mut arrivals: mpsc::Receiver<Arrival>,
         admin: admin::Server,
+        http: Option<http::Server>,
         mut signals: Signals,
     ) {
         let (questioner, mut questions) = mpsc::channel(QUESTIONS);
+        if let Some(http) = http {
+            tokio::spawn(http.run(questioner.clone()));
+        }
         tokio::spawn(admin.run(questioner));
         let mut batch = Vec::with_capacity(BATCH);
         let mut stop_at = None;
@@ -247,11 +252,7 @@ impl Engine {
             Request::Channels { device } => match &self.platform {
                 Some(platform) => match platform.channels(device) {
                     Some(channels) => Reply::Channels { channels },
-                    None => Reply::NoSuchDevice {
-                        message: format!(
-                            "no device {device} has registered; `culvert devices` lists those that have"
-                        ),
-                    },
+                    None => no_such_device(device),
                 },
                 None => no_platform(),
             },

@@ -63,7 +63,7 @@ impl Live {
     /// What is refused, and why.
     pub(crate) fn refused(&self, channel: &str, to: SocketAddr) -> String {
         match self.ask(channel, to) {
-            Reply::Refused { message } => message,
+            Reply::Refused { message } | Reply::NoSuchChannel { message } => message,
             other => panic!("{other:?}"),
         }
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::id::DeviceId;
+use crate::attempts::Attempts;
 use crate::config::{Config, Gb28181};
-use crate::sip::auth::{Attempts, offered};
+use crate::sip::auth::offered;
 use crate::sip::digest::{Account, Algorithm, Authenticator, NonceOptions, Secret, Verdict};
 use crate::sip::message::{HeaderName, Message, Method};
 

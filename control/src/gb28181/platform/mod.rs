@@ -23,7 +23,7 @@ use std::sync::Arc;
 use device::Device;
 use door::Door;
 use live::Streams;
-pub use live::{MediaEvent, MediaRequest, StreamId, ViewerId, Wish};
+pub use live::{MediaEvent, MediaRequest, StreamId, ViewerId, Wish, no_such_device};
 use places::Places;
 use question::Questions;
 

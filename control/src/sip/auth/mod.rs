@@ -1,18 +1,15 @@
 //! Who may register and call: accounts, their proofs, and a limit on guessing. Every request that needs a proof brings
 //! one; nothing is remembered of earlier ones.
 
-mod attempts;
-
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
-
-pub use attempts::Attempts;
 
 use super::core::Core;
 use super::digest::{Account, Algorithm, Authenticator as Digest, NonceOptions, Secret, Verdict};
 use super::message::{HeaderName, Message, Method};
 use super::transport::Flow;
+use crate::attempts::Attempts;
 use crate::config::{Config, DigestAlgorithm, Proof};
 
 /// For whom the proof is asked (RFC 3261 section 22.2, 22.3).

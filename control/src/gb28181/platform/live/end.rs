@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::farewell::Farewell;
 use super::{MediaRequest, State, StreamId};
+use crate::admin::Reply;
 use crate::gb28181::platform::{Deadline, Platform, Purpose};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Message, Method};
@@ -14,7 +15,7 @@ use crate::sip::transport::Flow;
 impl Platform {
     /// Ends a stream and everything of it.
     pub(super) fn end_stream(&mut self, now: Instant, id: StreamId, why: &str) {
-        self.fail_askers(id, why);
+        self.fail_askers(id, &Reply::Refused { message: why.to_owned() });
         self.give_up_invite(now, id);
         self.leave_dialog(now, id, true);
         self.close_stream(id);

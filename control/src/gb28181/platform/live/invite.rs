@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Late, State, StreamId};
+use crate::admin::Reply;
 use crate::gb28181::id::DeviceId;
 use crate::gb28181::manscdp::Control;
 use crate::gb28181::platform::{Deadline, Platform, Purpose};
@@ -118,7 +119,7 @@ impl Platform {
     pub(super) fn invite_failed(&mut self, now: Instant, id: StreamId, why: &str) {
         let Some(stream) = self.streams.by_id.get_mut(&id) else { return };
         tracing::warn!(device = %stream.device, channel = %stream.channel, why, "no media from the camera");
-        self.fail_askers(id, why);
+        self.fail_askers(id, &Reply::NoAnswer { message: why.to_owned() });
         let Some(stream) = self.streams.by_id.get_mut(&id) else { return };
         if stream.viewers.is_empty() {
             return self.end_stream(now, id, why);

@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use farewell::Farewells;
-pub use play::Wish;
+pub use play::{Wish, no_such_device};
 
 use super::super::id::DeviceId;
 use super::super::ssrc::{Source, Ssrc, SsrcPool};

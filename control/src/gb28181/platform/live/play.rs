@@ -27,7 +27,7 @@ impl Platform {
     pub fn play(&mut self, now: Instant, ask: AskId, wish: &Wish) {
         let device = match self.device_of(wish) {
             Ok(device) => device,
-            Err(message) => return self.refuse_ask(ask, message),
+            Err(reply) => return self.effects.answers.push((ask, reply)),
         };
         let key = (device, wish.channel);
         let known = self.streams.by_channel.get(&key).copied();
@@ -57,41 +57,49 @@ impl Platform {
     }
 
     /// The device that a wish is for, if it can be fulfilled.
-    fn device_of(&self, wish: &Wish) -> Result<DeviceId, String> {
+    fn device_of(&self, wish: &Wish) -> Result<DeviceId, Reply> {
         if self.config.relay.is_none() {
-            return Err("media cannot be relayed: the configuration has no [relay]".to_owned());
+            let message = "media cannot be relayed: the configuration has no [relay]".to_owned();
+            return Err(Reply::Refused { message });
         }
+        self.owner(wish.device, wish.channel)
+    }
+
+    /// The device that a channel is of, if it is there. A device may be named as a channel of its own.
+    pub(in crate::gb28181::platform) fn owner(
+        &self,
+        device: Option<DeviceId>,
+        channel: DeviceId,
+    ) -> Result<DeviceId, Reply> {
         let has = |id: &DeviceId| {
-            *id == wish.channel
-                || self.devices.get(id).is_some_and(|device| device.channels.contains_key(&wish.channel))
+            *id == channel
+                || self.devices.get(id).is_some_and(|device| device.channels.contains_key(&channel))
         };
-        let mut owners: Vec<DeviceId> = match wish.device {
+        let mut owners: Vec<DeviceId> = match device {
             Some(device) => vec![device],
             None => self.devices.keys().filter(|id| has(id)).copied().collect(),
         };
-        // A recorder's own identifier may also be a channel of it, or of a platform above it.
         if owners.len() > 1 {
             owners.retain(|id| self.devices.get(id).is_some_and(|device| device.online));
         }
         match owners.as_slice() {
-            [] => Err(format!(
-                "no device has a channel {}; `culvert channels` lists those of a device",
-                wish.channel
-            )),
+            [] => Err(Reply::NoSuchChannel {
+                message: format!(
+                    "no device has a channel {channel}; `culvert channels` lists those of a device"
+                ),
+            }),
             [device] => match self.devices.get(device) {
-                None => {
-                    Err(format!("no device {device} has registered; `culvert devices` lists those that have"))
+                None => Err(no_such_device(*device)),
+                Some(known) if !known.online => {
+                    Err(Reply::Refused { message: format!("the device {device} is offline") })
                 }
-                Some(known) if !known.online => Err(format!("the device {device} is offline")),
                 Some(_) => Ok(*device),
             },
             several => {
                 let names: Vec<String> = several.iter().map(ToString::to_string).collect();
-                Err(format!(
-                    "several devices have a channel {}: say which of {}",
-                    wish.channel,
-                    names.join(", ")
-                ))
+                let names = names.join(", ");
+                let message = format!("several devices have a channel {channel}: say which of {names}");
+                Err(Reply::Refused { message })
             }
         }
     }
@@ -169,7 +177,7 @@ impl Platform {
             }
             Err(why) => {
                 self.counters.count("gb28181_streams_without_media");
-                self.fail_askers(id, &why);
+                self.fail_askers(id, &Reply::Refused { message: why });
                 self.close_stream(id);
             }
         }
@@ -217,12 +225,12 @@ impl Platform {
     }
 
     /// Tells who waits that nothing comes, and forgets them; those who watched before stay.
-    pub(super) fn fail_askers(&mut self, id: StreamId, why: &str) {
+    pub(super) fn fail_askers(&mut self, id: StreamId, reply: &Reply) {
         let Some(stream) = self.streams.by_id.get_mut(&id) else { return };
         let waiting: Vec<(ViewerId, AskId)> =
-            stream.viewers.iter().filter_map(|viewer| Some((viewer.id, viewer.asker?))).collect();
+            stream.viewers.iter_mut().filter_map(|viewer| Some((viewer.id, viewer.asker.take()?))).collect();
         for (viewer, ask) in waiting {
-            self.refuse_ask(ask, why.to_owned());
+            self.effects.answers.push((ask, reply.clone()));
             self.forget_viewer(id, viewer);
         }
     }
@@ -275,6 +283,13 @@ impl Platform {
         }
         self.effects.media.push(MediaRequest::Leave { stream: id, viewer });
     }
+}
+
+/// The answer to who asks for a device that never came.
+#[must_use]
+pub fn no_such_device(device: DeviceId) -> Reply {
+    let message = format!("no device {device} has registered; `culvert devices` lists those that have");
+    Reply::NoSuchDevice { message }
 }
 
 /// Where a viewer is, for people.
