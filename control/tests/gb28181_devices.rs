@@ -11,7 +11,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use control::admin::{CatalogState, Reply, Request};
+use control::admin::{CatalogState, Order, Reply, Request};
 use control::sip::message::{HeaderName, Message};
 use support::device::{Device, PASSWORD, PLATFORM, asked, platform};
 use support::gateway::Gateway;
@@ -352,4 +352,60 @@ fn only_listed_devices_may_register_where_there_is_no_shared_password_and_each_b
     camera.request("REGISTER", &format!("Expires: 3600\r\n{proof}"), "");
     assert_eq!(camera.response().status_code(), Some(200));
     assert!(gateway.devices()[0].online);
+}
+
+/// Somebody orders the camera to do something; the answer is to be awaited.
+fn order(field: &Field, request: Request) -> std::thread::JoinHandle<Reply> {
+    let socket = field.gateway.socket();
+    std::thread::spawn(move || control::admin::ask(&socket, &request).unwrap())
+}
+
+#[test]
+fn order_that_devices_answer_is_done_when_they_say_so_and_not_when_they_say_no() {
+    let field = Field::start(21, "");
+    let camera = field.camera();
+    camera.settle();
+    for (result, is_done) in [("OK", true), ("ERROR", false)] {
+        let channel = CAMERA.parse().unwrap();
+        let asked = order(&field, Request::Control { device: None, channel, order: Order::Record });
+        let (what, number) = asked_of(&camera.take("MESSAGE"), "<RecordCmd>Record</RecordCmd>");
+        camera.tell(&format!(
+            "<Response><CmdType>{what}</CmdType><SN>{number}</SN><DeviceID>{CAMERA}</DeviceID><Result>{result}</Result>\
+             </Response>"
+        ));
+        assert_eq!(camera.response().status_code(), Some(200));
+        let reply = asked.join().unwrap();
+        let said =
+            if is_done { matches!(reply, Reply::Done) } else { matches!(reply, Reply::NoAnswer { .. }) };
+        assert!(said, "{result}: {reply:?}");
+    }
+}
+
+#[test]
+fn order_that_devices_do_not_answer_is_done_when_it_was_received_and_a_refusal_is_told() {
+    let field = Field::start(22, "");
+    let camera = field.camera();
+    camera.settle();
+    let channel = CAMERA.parse().unwrap();
+    let reboot = Request::Control { device: None, channel, order: Order::Reboot };
+    let asked = order(&field, reboot.clone());
+    asked_of(&camera.take("MESSAGE"), "<TeleBoot>Boot</TeleBoot>");
+    assert!(matches!(asked.join().unwrap(), Reply::Done));
+    let asked = order(&field, reboot.clone());
+    camera.respond(&camera.receive_request("MESSAGE"), 488);
+    assert!(matches!(asked.join().unwrap(), Reply::NoAnswer { message } if message.contains("488")));
+    // A device that takes it and then says nothing.
+    let asked = order(&field, Request::Control { device: None, channel, order: Order::Guard });
+    asked_of(&camera.take("MESSAGE"), "<GuardCmd>SetGuard</GuardCmd>");
+    let reply = asked.join().unwrap();
+    assert!(matches!(&reply, Reply::NoAnswer { message } if message.contains("within 8 s")), "{reply:?}");
+    let nobody = Request::Control { device: None, channel: "1".parse().unwrap(), order: Order::Guard };
+    assert!(matches!(field.gateway.ask(&nobody), Reply::NoSuchChannel { .. }));
+}
+
+/// What an order says must have these words; its command and number.
+fn asked_of(message: &Message, words: &str) -> (String, u32) {
+    let text = String::from_utf8(message.body.to_vec()).unwrap();
+    assert!(text.contains(words), "{text}");
+    asked(message)
 }

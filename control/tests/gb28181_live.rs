@@ -380,6 +380,20 @@ fn what_cannot_be_played_is_said_why() {
 }
 
 #[test]
+fn who_asks_and_goes_before_the_camera_answers_leaves_no_viewer() {
+    use std::io::Write as _;
+    let scene = Scene::start("");
+    let to = scene.viewer.local_addr().unwrap();
+    let mut asker = std::os::unix::net::UnixStream::connect(scene.live.gateway.socket()).unwrap();
+    writeln!(asker, "{{\"request\": \"play\", \"channel\": \"{CHANNEL}\", \"to\": \"{to}\"}}").unwrap();
+    let invite = scene.camera.receive_request("INVITE");
+    drop(asker);
+    scene.accept(&invite, "");
+    scene.camera.receive_request("ACK");
+    scene.live.wait_for_streams("nobody", |streams| streams.iter().all(|stream| stream.viewers.is_empty()));
+}
+
+#[test]
 fn viewer_that_is_gone_is_not_sent_to_for_ever() {
     let scene = Scene::start("");
     let (_, invite) = scene.play("");

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use control::admin::{CatalogState, Reply};
+use control::admin::{CatalogState, Order, Reply, Request};
+use control::gb28181::ptz::{Movement, Pan, PtzCommand};
 use gb28181_rs::config::Transport;
 use support::camera::{CAMERA, Camera};
 use support::gateway::PATIENCE;
@@ -231,4 +232,30 @@ fn stream_goes_on_for_who_comes_back_in_time_and_ends_with_the_daemon() {
     live.gateway.terminate();
     assert!(live.gateway.wait());
     wait_until_it_stops(&camera);
+}
+
+#[test]
+fn camera_of_strangers_moves_and_does_what_it_is_ordered() {
+    for transport in [Transport::Udp, Transport::TcpOut] {
+        let (live, camera) = start("", transport);
+        let channel = CHANNEL.parse().unwrap();
+        let done = |request: Request| {
+            let reply = live.gateway.ask(&request);
+            assert!(matches!(reply, Reply::Done), "{request:?}: {reply:?}");
+        };
+        let ptz = |command| done(Request::Ptz { device: None, channel, command });
+        ptz(PtzCommand::Move(Movement { pan: Some(Pan::Left), pan_speed: 99, ..Movement::default() }));
+        ptz(PtzCommand::Stop);
+        ptz(PtzCommand::Auxiliary { switch: 1, on: true });
+        done(Request::Control { device: None, channel, order: Order::KeyFrame });
+        let begin = Instant::now();
+        while camera.ordered().len() < 4 {
+            assert!(begin.elapsed() < PATIENCE, "{:?}", camera.ordered());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let ordered = camera.ordered();
+        assert!(ordered[0].starts_with("Move { bits: 2, pan_speed: 99"), "{ordered:?}");
+        assert!(ordered[1].starts_with("Move { bits: 0"), "{ordered:?}");
+        assert_eq!(ordered[2..], ["AuxSwitch { number: 1, on: true }", "key frame"]);
+    }
 }

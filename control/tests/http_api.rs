@@ -124,7 +124,7 @@ fn every_path_of_the_schema_is_there_with_its_methods_and_no_others() {
                 api.request(&method.to_ascii_uppercase(), &at, "{\"to\": \"127.82.2.9:6000\"}");
             let described =
                 methods.get(method).map(|method| method["responses"].get(status.to_string()).is_some());
-            assert_eq!(described.unwrap_or(status == 405), true, "{method} {path}: {status} {body}");
+            assert!(described.unwrap_or(status == 405), "{method} {path}: {status} {body}");
         }
     }
     assert_eq!(api.request("GET", "/api/nothing", "").0, 404);
@@ -193,4 +193,22 @@ fn connections_beyond_the_limit_wait_for_a_place() {
         api.gateway.status().counters.contains_key("gauge_gb28181_devices"),
         "the daemon is not disturbed"
     );
+}
+
+#[test]
+fn camera_is_moved_by_a_body_that_says_how() {
+    let api = Api::start(6, "");
+    let camera = api.camera();
+    camera.settle();
+    let path = format!("/api/channels/{CAMERA}/ptz");
+    let (status, body) = api.request("POST", &path, "{\"command\": \"move\", \"pan\": \"sideways\"}");
+    assert_eq!((status, body["error"]["code"].as_str()), (400, Some("bad-request")), "{body}");
+    assert_eq!(api.request("POST", &format!("{path}?devices=1"), "{\"command\": \"stop\"}").0, 400);
+    std::thread::scope(|scope| {
+        let body = "{\"command\": \"move\", \"pan\": \"right\", \"pan_speed\": 31, \"tilt_speed\": 31}";
+        let asked = scope.spawn(|| api.request("POST", &format!("{path}?device={CAMERA}"), body));
+        let order = String::from_utf8(camera.take("MESSAGE").body.to_vec()).unwrap();
+        assert!(order.contains("<PTZCmd>A50F01011F1F00F4</PTZCmd>"), "{order}");
+        assert_eq!(asked.join().unwrap().0, 204);
+    });
 }

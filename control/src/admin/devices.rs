@@ -181,3 +181,23 @@ pub struct Viewer {
     /// Copies that did not leave, by reason.
     pub lost: BTreeMap<String, u64>,
 }
+
+/// What a channel can be ordered to do, beside moving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Send a key frame now
+    KeyFrame,
+    /// Record
+    Record,
+    /// Do not record
+    StopRecord,
+    /// Guard: raise alarms
+    Guard,
+    /// Do not guard
+    Unguard,
+    /// Forget the alarm that was raised
+    ResetAlarm,
+    /// Start the device anew
+    Reboot,
+}

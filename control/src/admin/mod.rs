@@ -9,7 +9,7 @@ mod protocol;
 mod server;
 
 pub use client::{AskError, ask};
-pub use devices::{CatalogState, Channel, Device, Playing, Stream, StreamState, Viewer};
+pub use devices::{CatalogState, Channel, Device, Order, Playing, Stream, StreamState, Viewer};
 pub use protocol::{
     AfXdp, Call, Interface, Leg, Orphan, PortPairs, Quality, Registration, Relay, Reply, Request, Status,
 };

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Channel, Device, Playing, Stream};
+use super::{Channel, Device, Order, Playing, Stream};
 use crate::config::Mode;
 use crate::gb28181::id::DeviceId;
+use crate::gb28181::ptz::PtzCommand;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,28 @@ pub enum Request {
         #[serde(default)]
         ssrc: Option<u32>,
     },
+    /// Move a camera. The answer comes when the device has received it.
+    Ptz {
+        /// The device; `null`: the one that has the channel.
+        #[serde(default)]
+        device: Option<DeviceId>,
+        /// The channel.
+        channel: DeviceId,
+        /// How.
+        #[serde(flatten)]
+        command: PtzCommand,
+    },
+    /// Order a channel to do something else. The answer comes when the device says that it did it, where it says so, else when it
+    /// has received it.
+    Control {
+        /// The device; `null`: the one that has the channel.
+        #[serde(default)]
+        device: Option<DeviceId>,
+        /// The channel.
+        channel: DeviceId,
+        /// What.
+        order: Order,
+    },
     /// Channels whose media is being sent.
     Streams,
     /// Copies of the packets of a leg. After [`Reply::Capturing`] and its line feed follows a capture (pcapng), until
@@ -66,6 +89,7 @@ impl Request {
     pub fn patience(&self) -> Duration {
         match self {
             Self::Play { .. } => Duration::from_secs(60),
+            Self::Ptz { .. } | Self::Control { .. } => Duration::from_secs(15),
             _ => Duration::from_secs(5),
         }
     }
@@ -91,6 +115,8 @@ pub enum Reply {
         /// The channels.
         channels: Vec<Channel>,
     },
+    /// It is done, or at least received.
+    Done,
     /// To [`Request::Play`].
     Playing(Box<Playing>),
     /// To [`Request::Streams`], oldest first.

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::protocol::{Reply, Request};
 
 /// Questions answered at the same time.
-const CONCURRENT: usize = 16;
+const CONCURRENT: usize = 64;
 
 /// Longest question, in bytes.
 const LONGEST_REQUEST: u64 = 4_096;
@@ -168,7 +168,17 @@ async fn exchange(stream: UnixStream, questions: mpsc::Sender<Question>) -> io::
     };
     let mut line = serde_json::to_vec(&reply)?;
     line.push(b'\n');
-    tokio::time::timeout(TIMEOUT, writing.write_all(&line)).await??;
+    if let Err(error) = tokio::time::timeout(TIMEOUT, writing.write_all(&line)).await? {
+        if let Reply::Playing(playing) = reply {
+            // Who asked is gone and never learns the viewer's name, so nobody else would end it.
+            let (answer, _) = oneshot::channel();
+            questions
+                .send((Request::Hangup { call: playing.viewer }, answer))
+                .await
+                .map_err(io::Error::other)?;
+        }
+        return Err(error);
+    }
     Ok(capture.map(|capture| (capture, reading.into_inner(), writing)))
 }
 

@@ -3,9 +3,11 @@
 
 mod channels;
 mod check;
+mod control;
 mod devices;
 mod hangup;
 mod play;
+mod ptz;
 mod run;
 mod status;
 mod stop;
@@ -70,6 +72,10 @@ enum Command {
     Channels(channels::Arguments),
     /// Send the media of a GB/T 28181 channel to an address
     Play(play::Arguments),
+    /// Turn, tilt, zoom and focus a GB/T 28181 camera; its presets, tours and scans
+    Ptz(ptz::Arguments),
+    /// Order a GB/T 28181 channel to record, guard, send a key frame, or start anew
+    Control(control::Arguments),
     /// Show which GB/T 28181 channels are watched, by whom, and how well their media arrives
     Streams(streams::Arguments),
     /// End a call: BYE to both sides; or send a viewer of `culvert play` no more
@@ -127,6 +133,8 @@ pub fn main() -> ExitCode {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Channels(arguments) => channels::run(&arguments),
         Command::Play(arguments) => play::run(&arguments),
+        Command::Ptz(arguments) => ptz::run(&arguments),
+        Command::Control(arguments) => control::run(&arguments),
         Command::Streams(arguments) => streams::run(&arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Hangup(arguments) => hangup::run(&arguments),

@@ -11,6 +11,9 @@ use super::{Account, ConfigError, DigestAlgorithm, Secret};
 use crate::gb28181::charset::Charset;
 use crate::gb28181::id::DeviceId;
 
+/// Longest time that a camera may be given to answer: commands and the HTTP API wait for a minute.
+const MOST_INVITE_SECONDS: u32 = 45;
+
 /// `[gb28181]`.
 #[derive(Clone, Debug)]
 pub struct Gb28181 {
@@ -192,6 +195,11 @@ impl Table {
             ("gb28181.questions", self.questions),
         ] {
             checker.positive(key, value)?;
+        }
+        if self.invite_seconds > MOST_INVITE_SECONDS {
+            let found = self.invite_seconds.to_string();
+            let fix = "Who asks for a stream waits for a minute at most.";
+            return checker.fail("gb28181.invite_seconds", &found, "1 to 45 seconds", fix);
         }
         if self.min_expires > self.max_expires {
             let found = format!("min_expires = {}, max_expires = {}", self.min_expires, self.max_expires);

@@ -59,6 +59,7 @@ fn platform_needs_an_identifier_and_passwords_of_somebodys_choosing() {
     refused(&platform("password = \"12345678\"\nrealm = \"a b\""), &["gb28181.realm", "a b"]);
     refused(&platform("password = \"12345678\"\nkeepalive_losses = 0"), &["gb28181.keepalive_losses"]);
     refused(&platform("password = \"12345678\"\nmin_expires = 90000"), &["min_expires = 90000"]);
+    refused(&platform("password = \"12345678\"\ninvite_seconds = 60"), &["gb28181.invite_seconds", "45"]);
     refused(&platform("password = \"12345678\"\nalgorithms = []"), &["gb28181.algorithms", "SM3"]);
     refused(&platform("password = \"12345678\"").replace("34020000002000000001", "3402"), &["20 digits"]);
     let device = |id: &str, keys: &str| platform(&format!("[[gb28181.device]]\nid = \"{id}\"\n{keys}\n"));

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::media::{MediaEvent, MediaPlane};
 use super::streams::Streams;
 use super::{status, tap};
-use crate::admin::{self, Answer, Question, Reply, Request};
+use crate::admin::{self, Answer, Order, Question, Reply, Request};
 use crate::config::Config;
+use crate::gb28181::manscdp::Control;
 use crate::gb28181::platform::{AskId, Platform, Wish, no_such_device};
 use crate::http;
 use crate::sip::core::Core;
@@ -257,14 +258,20 @@ impl Engine {
                 None => no_platform(),
             },
             Request::Play { device, channel, to, ssrc } => {
-                let Some(platform) = &mut self.platform else {
-                    // The asker may have gone.
-                    let _ = answer.send(Answer::Reply(no_platform()));
-                    return;
-                };
-                self.next_ask += 1;
-                self.asks.insert(AskId(self.next_ask), answer);
-                return platform.play(now, AskId(self.next_ask), &Wish { device, channel, to, ssrc });
+                let wish = Wish { device, channel, to, ssrc };
+                return self.ask_platform(answer, |platform, ask| platform.play(now, ask, &wish));
+            }
+            Request::Ptz { device, channel, command } => {
+                let order = Control::Ptz(command);
+                return self.ask_platform(answer, |platform, ask| {
+                    platform.control(now, ask, device, channel, order);
+                });
+            }
+            Request::Control { device, channel, order } => {
+                let order = control(order);
+                return self.ask_platform(answer, |platform, ask| {
+                    platform.control(now, ask, device, channel, order);
+                });
             }
             Request::Streams => {
                 let streams =
@@ -298,6 +305,18 @@ impl Engine {
         let _ = answer.send(Answer::Reply(reply));
     }
 
+    /// Asks the platform something that it answers later.
+    fn ask_platform(&mut self, answer: oneshot::Sender<Answer>, ask: impl FnOnce(&mut Platform, AskId)) {
+        let Some(platform) = &mut self.platform else {
+            // The asker may have gone.
+            let _ = answer.send(Answer::Reply(no_platform()));
+            return;
+        };
+        self.next_ask += 1;
+        self.asks.insert(AskId(self.next_ask), answer);
+        ask(platform, AskId(self.next_ask));
+    }
+
     /// Does what the core wants, until it wants nothing more.
     fn carry_out(&mut self) {
         loop {
@@ -313,9 +332,13 @@ impl Engine {
             }
             let platform = self.platform.as_mut().map(Platform::take_effects).unwrap_or_default();
             for (ask, reply) in platform.answers {
-                if let Some(answer) = self.asks.remove(&ask) {
-                    // The asker may have gone.
-                    let _ = answer.send(Answer::Reply(reply));
+                let Some(answer) = self.asks.remove(&ask) else { continue };
+                let gone = answer.send(Answer::Reply(reply)).err();
+                if let (Some(Answer::Reply(Reply::Playing(playing))), Some(platform)) =
+                    (gone, &mut self.platform)
+                {
+                    // Nobody knows this viewer's name, so nobody could end it.
+                    platform.stop_viewer(Instant::now(), &playing.viewer);
                 }
             }
             let mut known_at_once = Vec::new();
@@ -338,6 +361,19 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+/// The order in the words of the standard.
+fn control(order: Order) -> Control {
+    match order {
+        Order::KeyFrame => Control::KeyFrame,
+        Order::Record => Control::Record(true),
+        Order::StopRecord => Control::Record(false),
+        Order::Guard => Control::Guard(true),
+        Order::Unguard => Control::Guard(false),
+        Order::ResetAlarm => Control::ResetAlarm,
+        Order::Reboot => Control::Reboot,
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn answer(reply: Reply) -> Response {
         Reply::Channels { channels } => Json(channels).into_response(),
         Reply::Streams { streams } => Json(streams).into_response(),
         Reply::Playing(playing) => (StatusCode::CREATED, Json(playing)).into_response(),
-        Reply::HangingUp => StatusCode::NO_CONTENT.into_response(),
+        Reply::HangingUp | Reply::Done => StatusCode::NO_CONTENT.into_response(),
         Reply::NoSuchCall => {
             refused(StatusCode::NOT_FOUND, "no-such-viewer", "there is no such viewer".to_owned())
         }

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::connect_info::{ConnectInfo, IntoMakeServiceWithConnectInfo};
-use axum::extract::{DefaultBodyLimit, Path, Request as HttpRequest, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request as HttpRequest, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -20,8 +21,9 @@ use super::SCHEMA;
 use super::connection::Peer;
 use super::reply::{Refusal, answer};
 use super::token::{Entry, Gate};
-use crate::admin::{Answer, Question, Reply, Request};
+use crate::admin::{Answer, Order, Question, Reply, Request};
 use crate::gb28181::id::DeviceId;
+use crate::gb28181::ptz::PtzCommand;
 
 /// Longest body, in bytes.
 const LONGEST_BODY: usize = 16 * 1_024;
@@ -51,6 +53,8 @@ pub(super) fn router(gate: Gate, questions: mpsc::Sender<Question>, places: Arc<
         .route("/api/devices/{device}", get(device))
         .route("/api/devices/{device}/channels", get(channels))
         .route("/api/channels/{channel}/play", post(play))
+        .route("/api/channels/{channel}/ptz", post(ptz))
+        .route("/api/channels/{channel}/control", post(control))
         .route("/api/streams", get(streams))
         .route("/api/viewers/{viewer}", delete(stop))
         .fallback(nothing_there)
@@ -144,6 +148,42 @@ async fn play(State(api): State<Api>, Path(channel): Path<String>, body: Bytes) 
     Ok(api.ask(Request::Play { device, channel, to, ssrc }).await)
 }
 
+/// Which device, where several have the channel.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    device: Option<DeviceId>,
+}
+
+async fn ptz(
+    State(api): State<Api>,
+    Path(channel): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let (channel, device) = (identifier(&channel)?, device_of(which)?);
+    let command: PtzCommand = json(&body)?;
+    Ok(api.ask(Request::Ptz { device, channel, command }).await)
+}
+
+/// The body of an order.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ordered {
+    order: Order,
+}
+
+async fn control(
+    State(api): State<Api>,
+    Path(channel): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let (channel, device) = (identifier(&channel)?, device_of(which)?);
+    let Ordered { order } = json(&body)?;
+    Ok(api.ask(Request::Control { device, channel, order }).await)
+}
+
 async fn stop(State(api): State<Api>, Path(viewer): Path<String>) -> Response {
     api.ask(Request::Hangup { call: viewer }).await
 }
@@ -175,6 +215,10 @@ impl Api {
 
 fn identifier(text: &str) -> Result<DeviceId, Refusal> {
     text.parse().map_err(|error: crate::gb28181::id::IdError| Refusal::bad_request(error.to_string()))
+}
+
+fn device_of(which: Result<Query<Which>, QueryRejection>) -> Result<Option<DeviceId>, Refusal> {
+    which.map(|Query(which)| which.device).map_err(|error| Refusal::bad_request(error.body_text()))
 }
 
 fn json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {

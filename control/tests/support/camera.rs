@@ -1,15 +1,16 @@
 //! A camera that strangers wrote (the crate gb28181-rs), in the camera's namespace, with pictures of our making.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use gb28181_rs::config::{CatalogChannel, Gb28181Config, Transport};
 use gb28181_rs::frame::{AccessUnit, Nalu};
+use gb28181_rs::manscdp::PtzCommand;
 use gb28181_rs::mock::MockFrameHub;
-use gb28181_rs::server::{Gb28181Server, ServerHandle};
+use gb28181_rs::server::{DeviceControlHandler, Gb28181Server, ServerHandle};
 use testbed::Topology;
 use tokio::runtime::Runtime;
 
@@ -18,7 +19,44 @@ use super::live::CHANNEL;
 
 pub(crate) const CAMERA: &str = "34020000001320000001";
 
+/// What the camera was ordered to do, in its own words.
+#[derive(Default)]
+pub(crate) struct Ordered(Mutex<Vec<String>>);
+
+impl Ordered {
+    fn note(&self, text: String) {
+        self.0.lock().unwrap().push(text);
+    }
+}
+
+impl DeviceControlHandler for Ordered {
+    fn on_force_iframe(&self) {
+        self.note("key frame".to_owned());
+    }
+
+    fn on_record(&self, start: bool) {
+        self.note(format!("record {start}"));
+    }
+
+    fn on_guard(&self, arm: bool) {
+        self.note(format!("guard {arm}"));
+    }
+
+    fn on_reset_alarm(&self) {
+        self.note("reset alarm".to_owned());
+    }
+
+    fn on_teleboot(&self) {
+        self.note("reboot".to_owned());
+    }
+
+    fn on_ptz(&self, command: &PtzCommand) {
+        self.note(format!("{command:?}"));
+    }
+}
+
 pub(crate) struct Camera {
+    ordered: Arc<Ordered>,
     hub: Arc<MockFrameHub>,
     runtime: Runtime,
     server: ServerHandle,
@@ -60,15 +98,27 @@ impl Camera {
             move || film(&hub, &ends)
         });
         let filmed = Arc::clone(&hub);
+        let ordered = Arc::new(Ordered::default());
+        let handler: Arc<dyn DeviceControlHandler> = Arc::<Ordered>::clone(&ordered);
         let start = || {
             // The threads of the runtime, and so its sockets, are in the namespace of the thread that makes it.
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            let server = runtime.block_on(Gb28181Server::start(config, hub, None)).unwrap();
+            let server = runtime.block_on(
+                Gb28181Server::with_recording_index(config, hub, None)
+                    .with_control_handler(Some(handler))
+                    .spawn(),
+            );
+            let server = server.unwrap();
             (runtime, server)
         };
         let (runtime, server) = topology.camera.run(start).unwrap();
-        Self { hub: filmed, runtime, server, ends, pictures: Some(pictures) }
+        Self { ordered, hub: filmed, runtime, server, ends, pictures: Some(pictures) }
+    }
+
+    /// What it was ordered to do so far.
+    pub(crate) fn ordered(&self) -> Vec<String> {
+        self.ordered.0.lock().unwrap().clone()
     }
 
     /// How many INVITEs it serves.

@@ -33,8 +33,8 @@ pub(super) const KERNEL_TOOLCHAIN: Group = Group {
                 rustup toolchain install nightly --component rust-src",
 };
 
-/// Lints of the kernel half, namespaces, packet filters, device features, an independent SIP peer, and an independent
-/// reader of captures.
+/// Lints of the kernel half, namespaces, packet filters, device features, an independent SIP peer, and independent
+/// readers of captures and of program streams.
 pub(super) const TESTS: Group = Group {
     purpose: "run the tests",
     packages: &[
@@ -47,7 +47,7 @@ pub(super) const TESTS: Group = Group {
         "gstreamer1.0-tools",
         "gstreamer1.0-plugins-good",
     ],
-    programs: &["ip", "nft", "ethtool", "sipp", "tshark", "capinfos"],
+    programs: &["ip", "nft", "ethtool", "sipp", "tshark", "capinfos", "gst-launch-1.0"],
     elsewhere: "install ip, nft, ethtool, sipp 3.6 and tshark with your system's package manager",
 };
 

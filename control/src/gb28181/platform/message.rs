@@ -137,11 +137,11 @@ impl Platform {
                 }
                 self.question_answered(now, id, message.number);
             }
+            Body::Result(done) => self.order_answered(id, message.number, done),
             Body::RecordInfo(_)
             | Body::Alarm(_)
             | Body::MobilePosition(_)
             | Body::MediaStatus(_)
-            | Body::Result(_)
             | Body::Other => self.counters.count("gb28181_messages_unused"),
         }
     }

@@ -9,6 +9,7 @@ mod device;
 mod door;
 mod live;
 mod message;
+mod order;
 mod places;
 mod question;
 mod receive;
@@ -24,6 +25,7 @@ use device::Device;
 use door::Door;
 use live::Streams;
 pub use live::{MediaEvent, MediaRequest, StreamId, ViewerId, Wish, no_such_device};
+use order::Orders;
 use places::Places;
 use question::Questions;
 
@@ -62,6 +64,8 @@ enum Purpose {
     None,
     /// A question to a device, by its number.
     Question(u32),
+    /// An order to a device, by its number.
+    Order(u32),
     /// An INVITE for a stream.
     Invite(StreamId),
     /// A BYE.
@@ -77,6 +81,8 @@ enum Deadline {
     Catalog(DeviceId),
     /// No more of an answer comes.
     Question(u32),
+    /// A device has not answered an order.
+    Order(u32),
     /// The time for an answer of a camera is over, or a pause, or nobody has come back.
     Stream(StreamId),
     /// Time to look whether media flows.
@@ -95,6 +101,7 @@ pub struct Platform {
     devices: HashMap<DeviceId, Box<Device>>,
     places: Places,
     questions: Questions,
+    orders: Orders,
     streams: Streams,
     /// BYEs that are not answered yet.
     byes: usize,
@@ -120,6 +127,7 @@ impl Platform {
             devices: HashMap::new(),
             places: Places::default(),
             questions: Questions::new(settings.questions, getrandom::u32()?),
+            orders: Orders::new(),
             streams: Streams::new(&settings.platform, getrandom::u64()?),
             byes: 0,
             timers: TimerQueue::default(),

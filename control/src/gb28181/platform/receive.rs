@@ -105,6 +105,10 @@ impl Platform {
                 self.question_received(now, number, response.status_code().unwrap_or_default());
                 true
             }
+            Ok(Some((_, Purpose::Order(number)))) => {
+                self.order_received(number, response.status_code().unwrap_or_default());
+                true
+            }
             Ok(Some((transaction, Purpose::Invite(id)))) => {
                 self.invite_response(now, id, transaction, response);
                 true

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::id::DeviceId;
-use super::super::manscdp::{self, Control};
+use super::super::manscdp;
 use super::{Platform, Purpose};
 use crate::sip::dialog::{own_contact, own_via};
 use crate::sip::message::{CSeq, HeaderName, Host, Message, Method, NameAddr, SipUri};
@@ -34,17 +34,6 @@ impl Platform {
             .with(HeaderName::CSeq, CSeq { number: 1, method }.to_string())
             .with(HeaderName::Contact, own_contact(flow, self.settings.platform.as_str()))
             .with(HeaderName::ContentLength, "0")
-    }
-
-    /// Sends an order that no answer comes to.
-    pub(super) fn order(&mut self, now: Instant, device: DeviceId, target: DeviceId, control: Control) {
-        let Some(known) = self.devices.get(&device) else { return };
-        let (flow, charset, version) = (known.flow, known.charset, known.version());
-        let number = self.questions.number();
-        let body = control.to_xml(charset, version, number, &target);
-        if !self.send_message(now, flow, device, body, Purpose::None) {
-            self.counters.count("gb28181_questions_unsent");
-        }
     }
 
     /// Sends a MESSAGE. Says whether there was room for it.

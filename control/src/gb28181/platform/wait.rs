@@ -23,6 +23,7 @@ impl Platform {
                 Deadline::Device(id) => self.device_due(now, id),
                 Deadline::Catalog(id) => self.refresh_catalog(now, id),
                 Deadline::Question(number) => self.question_quiet(now, number),
+                Deadline::Order(number) => self.order_unanswered(number),
                 Deadline::Stream(id) => self.stream_due(now, id),
                 Deadline::Media(id) => self.check_media(now, id),
             }
@@ -46,6 +47,7 @@ impl Platform {
         };
         match purpose {
             Purpose::Question(number) => self.question_quiet(now, number),
+            Purpose::Order(number) => self.order_unanswered(number),
             Purpose::Invite(id) => self.invite_unanswered(now, id, transaction, why),
             Purpose::Farewell => self.byes = self.byes.saturating_sub(1),
             Purpose::None => {}

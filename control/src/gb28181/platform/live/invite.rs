@@ -228,6 +228,6 @@ impl Platform {
         }
         let (device, channel) = (stream.device, stream.channel);
         self.counters.count("gb28181_key_frames_wanted");
-        self.order(now, device, channel, Control::KeyFrame);
+        self.order(now, device, channel, Control::KeyFrame, None);
     }
 }

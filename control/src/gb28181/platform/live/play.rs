@@ -44,6 +44,10 @@ impl Platform {
             self.join(id, &viewer);
         }
         self.stay(id);
+        if self.streams.by_id.get(&id).is_some_and(|stream| matches!(stream.state, State::Waiting)) {
+            // Who asks now is not to wait for the end of a pause that others wait for.
+            self.invite(now, id);
+        }
     }
 
     /// A viewer is to get no more; says whether there is such a viewer.
