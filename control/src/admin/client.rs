@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::protocol::{Reply, Request};
 
-/// How long the daemon has to answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the daemon may take beyond the patience of a request.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Longest answer that is read, in bytes.
 const LONGEST_REPLY: u64 = 64 << 20;
@@ -37,7 +37,7 @@ pub enum AskError {
     },
 }
 
-/// Asks the daemon and waits for its answer, five seconds at most.
+/// Asks the daemon and waits for its answer, as long as the request may take ([`Request::patience`]).
 ///
 /// # Errors
 /// [`AskError`] when the daemon cannot be reached or does not answer sensibly.
@@ -49,8 +49,9 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Reply, AskError> {
 
 fn exchange(socket: &Path, request: &Request) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    let patience = request.patience() + GRACE;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;

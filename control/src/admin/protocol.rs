@@ -1,10 +1,15 @@
 //! What is said over the admin socket. These are the names that scripts read: they change only with the version.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Channel, Device, Order, Playing, Stream};
 use crate::config::Mode;
+use crate::gb28181::id::DeviceId;
+use crate::gb28181::ptz::PtzCommand;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,9 +17,9 @@ use crate::config::Mode;
 pub enum Request {
     /// Everything that the daemon knows of itself.
     Status,
-    /// End a call: BYE to both sides.
+    /// End a call: BYE to both sides. Or send a viewer no more.
     Hangup {
-        /// [`Call::id`].
+        /// [`Call::id`], or [`super::Viewer::viewer`].
         call: String,
     },
     /// End the daemon.
@@ -22,6 +27,50 @@ pub enum Request {
         /// Whether media runs on for the next daemon, and nobody is told; otherwise all calls end first.
         keep_media: bool,
     },
+    /// GB/T 28181 devices.
+    Devices,
+    /// The channels of a device.
+    Channels {
+        /// Its identifier.
+        device: DeviceId,
+    },
+    /// Send the media of a channel to an address. The answer comes when the camera sends, or will not.
+    Play {
+        /// The device; `null`: the one that has the channel.
+        #[serde(default)]
+        device: Option<DeviceId>,
+        /// The channel.
+        channel: DeviceId,
+        /// Where RTP is to be sent.
+        to: SocketAddr,
+        /// The SSRC that it is to have; `null`: one of the daemon's choice.
+        #[serde(default)]
+        ssrc: Option<u32>,
+    },
+    /// Move a camera. The answer comes when the device has received it.
+    Ptz {
+        /// The device; `null`: the one that has the channel.
+        #[serde(default)]
+        device: Option<DeviceId>,
+        /// The channel.
+        channel: DeviceId,
+        /// How.
+        #[serde(flatten)]
+        command: PtzCommand,
+    },
+    /// Order a channel to do something else. The answer comes when the device says that it did it, where it says so, else when it
+    /// has received it.
+    Control {
+        /// The device; `null`: the one that has the channel.
+        #[serde(default)]
+        device: Option<DeviceId>,
+        /// The channel.
+        channel: DeviceId,
+        /// What.
+        order: Order,
+    },
+    /// Channels whose media is being sent.
+    Streams,
     /// Copies of the packets of a leg. After [`Reply::Capturing`] and its line feed follows a capture (pcapng), until
     /// a limit is reached, the leg ends, or the asker closes its sending side.
     Tap {
@@ -34,6 +83,18 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// How long the answer may take: a camera that does not answer is waited for as long as `invite_seconds` says.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Play { .. } => Duration::from_secs(60),
+            Self::Ptz { .. } | Self::Control { .. } => Duration::from_secs(15),
+            _ => Duration::from_secs(5),
+        }
+    }
+}
+
 /// What is answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reply")]
@@ -42,8 +103,32 @@ pub enum Reply {
     Status(Box<Status>),
     /// The call is being ended.
     HangingUp,
-    /// No such call.
+    /// No such call, and no such viewer.
     NoSuchCall,
+    /// To [`Request::Devices`], in the order of their identifiers.
+    Devices {
+        /// The devices.
+        devices: Vec<Device>,
+    },
+    /// To [`Request::Channels`], in the order of their identifiers.
+    Channels {
+        /// The channels.
+        channels: Vec<Channel>,
+    },
+    /// It is done, or at least received.
+    Done,
+    /// To [`Request::Play`].
+    Playing(Box<Playing>),
+    /// To [`Request::Streams`], oldest first.
+    Streams {
+        /// The streams.
+        streams: Vec<Stream>,
+    },
+    /// No such device has registered.
+    NoSuchDevice {
+        /// What was asked for, and where devices are listed.
+        message: String,
+    },
     /// The daemon is ending.
     Stopping,
     /// A capture follows.
@@ -51,6 +136,16 @@ pub enum Reply {
     /// No such leg.
     NoSuchLeg {
         /// What was asked for, and where legs are listed.
+        message: String,
+    },
+    /// No such channel is known.
+    NoSuchChannel {
+        /// What was asked for, and where channels are listed.
+        message: String,
+    },
+    /// The device refuses, or does not answer.
+    NoAnswer {
+        /// What it says, or that it says nothing.
         message: String,
     },
     /// It cannot be done now.

@@ -15,12 +15,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::protocol::{Reply, Request};
 
 /// Questions answered at the same time.
-const CONCURRENT: usize = 16;
+const CONCURRENT: usize = 64;
 
 /// Longest question, in bytes.
 const LONGEST_REQUEST: u64 = 4_096;
 
-/// How long one exchange may take.
+/// How long a question may take to arrive, and its answer to be taken.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A question, and where its answer goes.
@@ -125,10 +125,10 @@ impl Server {
             let questions = questions.clone();
             tokio::spawn(async move {
                 // A client that hangs up early is its own problem.
-                let exchanged = tokio::time::timeout(TIMEOUT, exchange(stream, questions)).await;
+                let exchanged = exchange(stream, questions).await;
                 // A capture takes as long as it takes, and the data plane limits how many there are.
                 drop(place);
-                if let Ok(Ok(Some((capture, reading, writing)))) = exchanged {
+                if let Ok(Some((capture, reading, writing))) = exchanged {
                     stream_out(capture, reading, writing).await;
                 }
             });
@@ -151,13 +151,14 @@ async fn exchange(stream: UnixStream, questions: mpsc::Sender<Question>) -> io::
     let (reading, mut writing) = stream.into_split();
     let mut line = String::new();
     let mut reading = reading.take(LONGEST_REQUEST);
-    BufReader::new(&mut reading).read_line(&mut line).await?;
+    tokio::time::timeout(TIMEOUT, BufReader::new(&mut reading).read_line(&mut line)).await??;
     let answer = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
+            let patience = request.patience();
             let (answer, answered) = oneshot::channel();
             let stopping = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the daemon is stopping");
             questions.send((request, answer)).await.map_err(|_| stopping(()))?;
-            answered.await.map_err(|_| stopping(()))?
+            tokio::time::timeout(patience, answered).await?.map_err(|_| stopping(()))?
         }
         Err(error) => Answer::Reply(Reply::Invalid { message: error.to_string() }),
     };
@@ -167,7 +168,17 @@ async fn exchange(stream: UnixStream, questions: mpsc::Sender<Question>) -> io::
     };
     let mut line = serde_json::to_vec(&reply)?;
     line.push(b'\n');
-    writing.write_all(&line).await?;
+    if let Err(error) = tokio::time::timeout(TIMEOUT, writing.write_all(&line)).await? {
+        if let Reply::Playing(playing) = reply {
+            // Who asked is gone and never learns the viewer's name, so nobody else would end it.
+            let (answer, _) = oneshot::channel();
+            questions
+                .send((Request::Hangup { call: playing.viewer }, answer))
+                .await
+                .map_err(io::Error::other)?;
+        }
+        return Err(error);
+    }
     Ok(capture.map(|capture| (capture, reading.into_inner(), writing)))
 }
 

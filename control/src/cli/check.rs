@@ -47,10 +47,21 @@ fn describe(config: &Config) -> String {
     for network in &config.networks {
         lines.push(format!("network     {}: {} on {}", network.name, network.address, network.interface));
     }
+    if let Some(platform) = &config.gb28181 {
+        let who = match &platform.password {
+            Some(_) => "any device that knows the shared password".to_owned(),
+            None => format!("{} devices", platform.devices.len()),
+        };
+        lines
+            .push(format!("gb28181     platform {}, realm {}, for {who}", platform.platform, platform.realm));
+    }
+    if let Some(http) = &config.http {
+        lines.push(format!("http        on {}, token in {}", http.listen, http.token_file.display()));
+    }
     for rule in &config.rules {
         lines.push(format!("rule        {} may call {}, media {}", rule.from, rule.to, rule.mode));
     }
-    if config.rules.is_empty() {
+    if config.rules.is_empty() && config.gb28181.is_none() {
         lines.push("rule        none: every call will be refused with 403; add [[rule]]".to_owned());
     }
     lines.push(String::new());

@@ -8,12 +8,12 @@ use crate::admin::{self, Reply, Request};
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  culvert hangup --config /etc/culvert.toml 5f2c1a90\n\nExit code 5 when there is no \
-                        such call; `culvert status` lists them."
+                        such call or viewer; `culvert status` lists calls, `culvert streams` viewers."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
     daemon: Daemon,
-    /// The call, as `culvert status` names it
+    /// The call, as `culvert status` names it, or the viewer, as `culvert streams` does
     call: String,
 }
 
@@ -25,7 +25,10 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     match admin::ask(&socket, &Request::Hangup { call: arguments.call.clone() }) {
         Ok(Reply::HangingUp) => Exit::Success,
         Ok(Reply::NoSuchCall) => {
-            super::complain(format_args!("no call {}; `culvert status` lists the calls", arguments.call));
+            super::complain(format_args!(
+                "no call or viewer {}; `culvert status` lists calls, `culvert streams` viewers",
+                arguments.call
+            ));
             Exit::NoSuchCall
         }
         Ok(other) => {

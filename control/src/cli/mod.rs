@@ -1,11 +1,17 @@
 //! The command line: one file per command. It turns arguments into calls of the library, results into text, and
 //! errors into exit codes.
 
+mod channels;
 mod check;
+mod control;
+mod devices;
 mod hangup;
+mod play;
+mod ptz;
 mod run;
 mod status;
 mod stop;
+mod streams;
 mod table;
 mod tap;
 
@@ -14,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::admin::AskError;
+use crate::admin::{self, AskError, Reply, Request};
 use crate::config::{Config, ConfigError};
 
 /// How a command ended. The numbers are part of the interface.
@@ -27,6 +33,7 @@ enum Exit {
     Unreachable = 4,
     NoSuchCall = 5,
     NoSuchLeg = 6,
+    NoSuchDevice = 7,
 }
 
 impl From<Exit> for ExitCode {
@@ -43,8 +50,8 @@ impl From<Exit> for ExitCode {
     after_help = "Start with docs/culvert.example.toml:\n  culvert check --config culvert.toml\n  culvert run --config \
                   culvert.toml\n  culvert status --config culvert.toml\n\nExit codes:\n  0  done\n  1  failed while \
                   running; the message says why\n  2  wrong command line\n  3  the configuration file is wrong; the \
-                  message names the key\n  4  no daemon answers on the admin socket\n  5  no such call\n  \
-                  6  no such leg"
+                  message names the key\n  4  no daemon answers on the admin socket\n  5  no such call, or viewer\n  \
+                  6  no such leg\n  7  no such device or channel"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -59,7 +66,19 @@ enum Command {
     Check(check::Arguments),
     /// Show what a running gateway does: interfaces, registrations, calls, packets, counters
     Status(status::Arguments),
-    /// End a call: BYE to both sides
+    /// List GB/T 28181 devices that have registered
+    Devices(devices::Arguments),
+    /// List the channels of a GB/T 28181 device
+    Channels(channels::Arguments),
+    /// Send the media of a GB/T 28181 channel to an address
+    Play(play::Arguments),
+    /// Turn, tilt, zoom and focus a GB/T 28181 camera; its presets, tours and scans
+    Ptz(ptz::Arguments),
+    /// Order a GB/T 28181 channel to record, guard, send a key frame, or start anew
+    Control(control::Arguments),
+    /// Show which GB/T 28181 channels are watched, by whom, and how well their media arrives
+    Streams(streams::Arguments),
+    /// End a call: BYE to both sides; or send a viewer of `culvert play` no more
     Hangup(hangup::Arguments),
     /// End a running gateway; with --keep-media, leave media running for the next one
     Stop(stop::Arguments),
@@ -96,6 +115,12 @@ impl Daemon {
             (None, None) => Ok(PathBuf::new()),
         }
     }
+
+    /// Asks it, or says why it cannot be asked.
+    fn ask(&self, request: &Request) -> Result<Reply, Exit> {
+        let socket = self.socket().map_err(|error| bad_configuration(&error))?;
+        admin::ask(&socket, request).map_err(|error| unreachable(&error))
+    }
 }
 
 /// Reads the command line, runs the command, and says how it ended.
@@ -105,6 +130,12 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
+        Command::Channels(arguments) => channels::run(&arguments),
+        Command::Play(arguments) => play::run(&arguments),
+        Command::Ptz(arguments) => ptz::run(&arguments),
+        Command::Control(arguments) => control::run(&arguments),
+        Command::Streams(arguments) => streams::run(&arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Hangup(arguments) => hangup::run(&arguments),
         Command::Tap(arguments) => tap::run(&arguments),
@@ -125,6 +156,38 @@ fn bad_configuration(error: &ConfigError) -> Exit {
 fn unreachable(error: &AskError) -> Exit {
     complain(error);
     Exit::Unreachable
+}
+
+/// The daemon refuses, or answers something else than it was asked.
+fn unexpected(reply: Reply) -> Exit {
+    match reply {
+        Reply::NoSuchDevice { message } | Reply::NoSuchChannel { message } => {
+            complain(message);
+            Exit::NoSuchDevice
+        }
+        Reply::Refused { message } | Reply::NoAnswer { message } | Reply::Invalid { message } => {
+            complain(message);
+            Exit::Failed
+        }
+        other => {
+            complain(format_args!("the daemon answered {other:?}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// One value, for scripts.
+fn print_json(value: &impl serde::Serialize) -> Exit {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => {
+            println!("{json}");
+            Exit::Success
+        }
+        Err(error) => {
+            complain(error);
+            Exit::Failed
+        }
+    }
 }
 
 fn complain(message: impl std::fmt::Display) {

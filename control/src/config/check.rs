@@ -9,8 +9,8 @@ use relay_user::{MOST_BITS_PER_SECOND, MOST_PACKETS_PER_SECOND, RateLimit, Tag, 
 
 use super::file::{self, Authenticate};
 use super::{
-    Account, Config, ConfigError, DEFAULT_STATE, DigestAlgorithm, Limits, Mode, Network, Proof, Relay, Rtcp,
-    Rule, Secret, Sip, Source, State, Timers,
+    Account, Config, ConfigError, DEFAULT_STATE, DigestAlgorithm, Http, Limits, Mode, Network, Proof, Relay,
+    Rtcp, Rule, Secret, Sip, Source, State, Timers,
 };
 
 /// Shortest password that is accepted.
@@ -32,15 +32,24 @@ pub(super) fn validate(path: &Path, file: file::File) -> Result<Config, ConfigEr
     let relay = file.relay.map(|relay| checker.relay(relay)).transpose()?;
     let networks = checker.networks(file.networks, relay.as_ref())?;
     let rules = checker.rules(file.rules, relay.is_some())?;
-    Ok(Config { sip, accounts, relay, networks, rules, admin_socket: file.admin.socket })
+    let gb28181 = file.gb28181.map(|table| table.check(&checker, &accounts)).transpose()?;
+    let http = file.http.as_ref().map(|http| checker.http(http)).transpose()?;
+    Ok(Config { sip, accounts, relay, networks, rules, gb28181, http, admin_socket: file.admin.socket })
 }
 
-struct Checker<'a> {
+/// Makes errors that name the file.
+pub(super) struct Checker<'a> {
     path: &'a Path,
 }
 
 impl Checker<'_> {
-    fn fail<T>(&self, key: &str, found: &str, expected: &str, fix: &str) -> Result<T, ConfigError> {
+    pub(super) fn fail<T>(
+        &self,
+        key: &str,
+        found: &str,
+        expected: &str,
+        fix: &str,
+    ) -> Result<T, ConfigError> {
         Err(ConfigError::Value {
             file: self.path.to_owned(),
             key: key.to_owned(),
@@ -147,7 +156,7 @@ impl Checker<'_> {
         })
     }
 
-    fn positive(&self, key: &str, value: usize) -> Result<(), ConfigError> {
+    pub(super) fn positive(&self, key: &str, value: usize) -> Result<(), ConfigError> {
         if value > 0 {
             return Ok(());
         }
@@ -232,19 +241,29 @@ impl Checker<'_> {
             }
             return self.ha1(key, ha1);
         }
-        let (key, password) = match &account.password_file {
+        let password = self.password(key, account.password.as_ref(), account.password_file.as_deref())?;
+        Ok(Proof::Password(password, algorithms))
+    }
+
+    /// The password, in the file or in another; one of the two is there.
+    pub(super) fn password(
+        &self,
+        key: &str,
+        password: Option<&Secret>,
+        file: Option<&Path>,
+    ) -> Result<Secret, ConfigError> {
+        let (key, password) = match file {
             Some(name) => (format!("{key}.password_file"), self.password_file(key, name)?),
-            None => (
-                format!("{key}.password"),
-                account.password.clone().unwrap_or_else(|| Secret::new(String::new())),
-            ),
+            None => {
+                (format!("{key}.password"), password.cloned().unwrap_or_else(|| Secret::new(String::new())))
+            }
         };
         let length = password.reveal().chars().count();
         if length < MIN_PASSWORD {
             let found = format!("{length} characters");
             return self.fail(&key, &found, "8 characters or more", "Choose a longer password.");
         }
-        Ok(Proof::Password(password, algorithms))
+        Ok(password)
     }
 
     fn ha1(&self, key: &str, ha1: &Secret) -> Result<Proof, ConfigError> {
@@ -442,6 +461,16 @@ impl Checker<'_> {
         Ok(valid)
     }
 
+    fn http(&self, http: &file::Http) -> Result<Http, ConfigError> {
+        self.positive("http.connections", http.connections)?;
+        self.positive("http.requests", http.requests)?;
+        let token_file = self
+            .path
+            .parent()
+            .map_or_else(|| http.token_file.clone(), |folder| folder.join(&http.token_file));
+        Ok(Http { listen: http.listen, token_file, connections: http.connections, requests: http.requests })
+    }
+
     fn rules(&self, rules: Vec<file::Rule>, has_relay: bool) -> Result<Vec<Rule>, ConfigError> {
         for (index, rule) in rules.iter().enumerate() {
             if rule.mode == Mode::Relay && !has_relay {
@@ -458,7 +487,7 @@ impl Checker<'_> {
     }
 }
 
-fn seconds(count: u32) -> Duration {
+pub(super) fn seconds(count: u32) -> Duration {
     Duration::from_secs(u64::from(count))
 }
 

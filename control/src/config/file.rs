@@ -1,6 +1,6 @@
 //! The file as it is written: keys and defaults, nothing checked across keys yet.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -19,6 +19,8 @@ pub(super) struct File {
     pub(super) networks: Vec<Network>,
     #[serde(default, rename = "rule")]
     pub(super) rules: Vec<Rule>,
+    pub(super) gb28181: Option<super::gb28181::Table>,
+    pub(super) http: Option<Http>,
     #[serde(default)]
     pub(super) admin: Admin,
 }
@@ -157,6 +159,17 @@ pub(super) struct Network {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: SocketAddr,
+    pub(super) token_file: PathBuf,
+    #[serde(default = "default::http_connections")]
+    pub(super) connections: usize,
+    #[serde(default = "default::http_requests")]
+    pub(super) requests: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Rule {
     pub(super) from: UserPattern,
     pub(super) to: UserPattern,
@@ -223,6 +236,12 @@ mod default {
     }
     pub(super) fn rtcp() -> Rtcp {
         Rtcp::Relay
+    }
+    pub(super) fn http_connections() -> usize {
+        256
+    }
+    pub(super) fn http_requests() -> usize {
+        64
     }
     pub(super) fn media_timeout_seconds() -> u32 {
         300

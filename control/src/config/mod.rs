@@ -6,15 +6,17 @@
 mod check;
 mod error;
 mod file;
+mod gb28181;
 mod value;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use relay_user::{RateLimit, Tags};
 
 pub use error::ConfigError;
+pub use gb28181::{Gb28181, Gb28181Device, UnregisteredKeepalive};
 pub use value::{Listen, PortRange, Prefix, Secret, Transport, UserPattern};
 
 /// The validated configuration.
@@ -30,6 +32,10 @@ pub struct Config {
     pub networks: Vec<Network>,
     /// Who may call whom; the first match decides.
     pub rules: Vec<Rule>,
+    /// The GB/T 28181 platform; `None` where there is none.
+    pub gb28181: Option<Gb28181>,
+    /// The HTTP API; `None` where there is none.
+    pub http: Option<Http>,
     /// Where `culvert status` asks.
     pub admin_socket: PathBuf,
 }
@@ -130,6 +136,9 @@ pub enum DigestAlgorithm {
     /// What terminals should know.
     #[serde(rename = "SHA-256")]
     Sha256,
+    /// What GB/T 28181-2022 recommends.
+    #[serde(rename = "SM3")]
+    Sm3,
 }
 
 /// `[relay]`.
@@ -226,6 +235,19 @@ pub struct Network {
     pub advertise: IpAddr,
     /// VLAN tags of frames towards it.
     pub vlan: Tags,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The file with the token that requests must have; it is made if it is not there.
+    pub token_file: PathBuf,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Requests that are worked on at a time.
+    pub requests: usize,
 }
 
 /// `[[rule]]`: who may call whom, and how media travels.

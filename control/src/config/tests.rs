@@ -40,6 +40,51 @@ fn example_is_good_and_shows_every_default() {
                  \"10.0.0.1\"\n[[network]]\nname = \"b\"\ninterface = \"eth2\"\naddress = \"10.0.0.2\"\n";
     let defaults = parse(&format!("{SMALL}{relay}")).unwrap();
     assert_eq!(format!("{:?}", example.relay), format!("{:?}", defaults.relay));
+    let platform = "[gb28181]\nplatform = \"34020000002000000001\"\npassword = \"12345678\"\n";
+    let defaults = parse(&format!("{SMALL}{platform}")).unwrap().gb28181.unwrap();
+    let mut shown = example.gb28181.unwrap();
+    shown.devices.clear();
+    assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
+    let http = "[http]\nlisten = \"127.0.0.1:8080\"\ntoken_file = \"/etc/culvert.token\"\n";
+    let defaults = parse(&format!("{SMALL}{http}")).unwrap().http;
+    assert_eq!(format!("{:?}", example.http), format!("{defaults:?}"));
+    refused(&format!("{SMALL}{http}requests = 0\n"), &["http.requests", "1 or more"]);
+}
+
+#[test]
+fn platform_needs_an_identifier_and_passwords_of_somebodys_choosing() {
+    let platform = |keys: &str| format!("{SMALL}[gb28181]\nplatform = \"34020000002000000001\"\n{keys}");
+    refused(&platform(""), &["gb28181.password", "There is no default password"]);
+    refused(&platform("password = \"short\""), &["gb28181.password", "5 characters"]);
+    refused(&platform("password = \"12345678\"\nrealm = \"a b\""), &["gb28181.realm", "a b"]);
+    refused(&platform("password = \"12345678\"\nkeepalive_losses = 0"), &["gb28181.keepalive_losses"]);
+    refused(&platform("password = \"12345678\"\nmin_expires = 90000"), &["min_expires = 90000"]);
+    refused(&platform("password = \"12345678\"\ninvite_seconds = 60"), &["gb28181.invite_seconds", "45"]);
+    refused(&platform("password = \"12345678\"\nalgorithms = []"), &["gb28181.algorithms", "SM3"]);
+    refused(&platform("password = \"12345678\"").replace("34020000002000000001", "3402"), &["20 digits"]);
+    let device = |id: &str, keys: &str| platform(&format!("[[gb28181.device]]\nid = \"{id}\"\n{keys}\n"));
+    let camera = "34020000001320000001";
+    refused(&device(camera, ""), &["gb28181.device[0]", "none of them"]);
+    refused(
+        &device("34020000002000000001", "password = \"12345678\""),
+        &["gb28181.device[0].id", "platform"],
+    );
+    let account = format!(
+        "{}[[account]]\nuser = \"{camera}\"\npassword = \"12345678\"\n",
+        device(camera, "password = \"12345678\"")
+    );
+    refused(&account, &["gb28181.device[0].id", "[[account]]"]);
+    let own = parse(&device(camera, "password = \"its own one\"\nkeepalive_seconds = 10"))
+        .unwrap()
+        .gb28181
+        .unwrap();
+    let id = camera.parse().unwrap();
+    assert_eq!(
+        own.password(&id).map(|password| password.reveal().to_owned()).as_deref(),
+        Some("its own one")
+    );
+    assert_eq!((own.device(&id).keepalive.as_secs(), own.device(&id).keepalive_losses), (10, 3));
+    assert!(own.password(&"34020000001320000002".parse().unwrap()).is_none());
 }
 
 #[test]

@@ -8,12 +8,15 @@ mod media;
 mod orphans;
 mod privileges;
 mod status;
+mod streams;
 mod tap;
 
 use std::sync::Arc;
 
 use crate::admin;
 use crate::config::Config;
+use crate::gb28181::platform::Platform;
+use crate::http;
 use crate::sip::core::Core;
 use crate::sip::transport::{OpenError, Sockets};
 
@@ -35,6 +38,9 @@ pub enum RunError {
     /// The admin socket cannot be opened.
     #[error(transparent)]
     Admin(#[from] admin::ServeError),
+    /// The HTTP API cannot be opened.
+    #[error(transparent)]
+    Http(#[from] http::OpenError),
     /// No randomness.
     #[error("the system has no randomness to give: {0}")]
     Randomness(getrandom::Error),
@@ -62,11 +68,16 @@ pub fn run(mut config: Config) -> Result<(), RunError> {
 async fn serve(config: Arc<Config>) -> Result<(), RunError> {
     let signals = engine::Signals::new().map_err(RunError::Signals)?;
     let admin = admin::Server::open(&config.admin_socket)?;
+    let http = match &config.http {
+        Some(http) => Some(http::Server::open(http).await?),
+        None => None,
+    };
     let media = media::MediaPlane::start(&config).await?;
     let opened = Sockets::open(&config.sip.listen, &config.sip.limits).map_err(RunError::from);
-    let core = Core::new(Arc::clone(&config)).map_err(RunError::Randomness);
-    let (sockets, arrivals, core) = match (opened, core) {
-        (Ok((sockets, arrivals)), Ok(core)) => (sockets, arrivals, core),
+    let core = Core::new(Arc::clone(&config)).and_then(|core| Ok((core, Platform::new(&config)?)));
+    let core = core.map_err(RunError::Randomness);
+    let (sockets, arrivals, core, platform) = match (opened, core) {
+        (Ok((sockets, arrivals)), Ok((core, platform))) => (sockets, arrivals, core, platform),
         (Err(error), _) | (_, Err(error)) => {
             media.abandon();
             return Err(error);
@@ -75,6 +86,6 @@ async fn serve(config: Arc<Config>) -> Result<(), RunError> {
     for listen in &config.sip.listen {
         tracing::info!(%listen, "listening");
     }
-    engine::Engine::new(config, core, sockets, media).run(arrivals, admin, signals).await;
+    engine::Engine::new(config, core, platform, sockets, media).run(arrivals, admin, http, signals).await;
     Ok(())
 }

@@ -46,7 +46,7 @@ pub(super) fn drop_unneeded(config: &Config) -> Result<(), PrivilegeError> {
             needed.extend(USER_SPACE.iter().filter(|capability| permitted.contains(capability)));
         }
         // The program hands RTCP to sockets of AF_XDP, or to the kernel path; sockets have it anyway.
-        if wants_xdp && relay.rtcp == Rtcp::Terminate {
+        if wants_xdp && (relay.rtcp == Rtcp::Terminate || config.gb28181.is_some()) {
             needed.insert(Capability::CAP_NET_RAW);
         }
         let missing: Vec<String> = needed.difference(&permitted).map(ToString::to_string).collect();
@@ -54,7 +54,9 @@ pub(super) fn drop_unneeded(config: &Config) -> Result<(), PrivilegeError> {
             return Err(PrivilegeError::Missing { missing: missing.join(", ") });
         }
     }
-    if config.sip.listen.iter().any(|listen| listen.address.port() < 1024) {
+    let http = config.http.iter().map(|http| http.listen);
+    if config.sip.listen.iter().map(|listen| listen.address).chain(http).any(|address| address.port() < 1024)
+    {
         let permitted = caps::read(None, CapSet::Permitted)?;
         needed.extend(permitted.get(&Capability::CAP_NET_BIND_SERVICE));
     }

@@ -74,7 +74,7 @@ fn describe(leg: &LegReport, side: String) -> Leg {
     }
 }
 
-fn quality(measured: relay_user::Quality) -> Quality {
+pub(super) fn quality(measured: relay_user::Quality) -> Quality {
     Quality {
         ssrc: measured.ssrc,
         packets: measured.packets,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use relay_user::{RateLimit, RtcpMode, SourcePolicy};
 
+use super::broadcast::SharedBroadcast;
 use super::error::with_causes;
 use super::plane::DataPlane;
 use super::state::Session;
@@ -64,7 +65,7 @@ pub struct SessionOptions {
 
 /// All relayed sessions. Cheap to clone.
 #[derive(Debug)]
-pub struct SessionCore<D: DataPlane>(Arc<Inner<D>>);
+pub struct SessionCore<D: DataPlane>(pub(super) Arc<Inner<D>>);
 
 impl<D: DataPlane> Clone for SessionCore<D> {
     fn clone(&self) -> Self {
@@ -73,10 +74,11 @@ impl<D: DataPlane> Clone for SessionCore<D> {
 }
 
 #[derive(Debug)]
-struct Inner<D: DataPlane> {
-    plane: D,
-    options: SessionOptions,
-    pool: Mutex<PortPool>,
+pub(super) struct Inner<D: DataPlane> {
+    pub(super) plane: D,
+    pub(super) options: SessionOptions,
+    pub(super) pool: Mutex<PortPool>,
+    pub(super) broadcasts: Mutex<HashMap<SessionId, SharedBroadcast<D::Leg>>>,
     sessions: Mutex<HashMap<SessionId, SharedSession<D>>>,
     next: AtomicU64,
     /// What session numbers are added to, to name the owner of a leg: legs outlive the process, and numbers start anew.
@@ -102,6 +104,7 @@ impl<D: DataPlane> SessionCore<D> {
             options,
             pool: Mutex::new(pool),
             sessions: Mutex::default(),
+            broadcasts: Mutex::default(),
             next: AtomicU64::new(1),
             owners: getrandom::u64().unwrap_or(0),
         })))
@@ -120,8 +123,7 @@ impl<D: DataPlane> SessionCore<D> {
         offer: &Description,
     ) -> Result<(SessionId, Vec<LocalMedia>), SessionError> {
         let networks = (self.network(caller).await?, self.network(callee).await?);
-        let id = SessionId(self.0.next.fetch_add(1, Ordering::Relaxed));
-        let owner = self.0.owners.wrapping_add(id.0);
+        let (id, owner) = self.next_id();
         let mut session =
             Session::new((id, owner), (caller, networks.0), (callee, networks.1), Instant::now());
         let local = session.take_offer(Side::Caller, offer, &mut lock(&self.0.pool))?;
@@ -233,7 +235,13 @@ impl<D: DataPlane> SessionCore<D> {
         Ok(session)
     }
 
-    async fn network(&self, terminal: IpAddr) -> Result<Network, SessionError> {
+    /// A new session's number, and the number by which the data plane knows the owner of its legs.
+    pub(super) fn next_id(&self) -> (SessionId, u64) {
+        let id = SessionId(self.0.next.fetch_add(1, Ordering::Relaxed));
+        (id, self.0.owners.wrapping_add(id.0))
+    }
+
+    pub(super) async fn network(&self, terminal: IpAddr) -> Result<Network, SessionError> {
         let unreachable = |cause| SessionError::Unreachable { terminal, cause: with_causes(&cause) };
         let reach = self.0.plane.reach(terminal).await.map_err(unreachable)?;
         Ok(choose(&self.0.options.networks, terminal, &reach.interface, reach.source)?.clone())
@@ -245,6 +253,6 @@ impl<D: DataPlane> SessionCore<D> {
 }
 
 /// The data behind these locks is whole after every statement, so that a panic elsewhere does not make it unusable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

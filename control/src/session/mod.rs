@@ -3,7 +3,10 @@
 //! A protocol translates its offer into a [`Description`], hands it to [`SessionCore`], and writes the [`LocalMedia`]
 //! that come back into the offer that it passes on; the same for answers. When [`SessionCore::answer`] returns, the
 //! legs forward.
+//!
+//! A broadcast is the other kind: one sender, and receivers that join and leave.
 
+mod broadcast;
 mod core;
 mod description;
 mod error;
@@ -17,6 +20,7 @@ mod state;
 mod tests;
 
 pub use self::core::{LegPolicy, SessionCore, SessionId, SessionOptions};
+pub use broadcast::{BroadcastReport, Receiver, ReceiverReport, Sender};
 pub use description::{Description, LocalMedia, MediaLine, Side};
 pub use error::SessionError;
 pub use network::{Network, NetworkError, choose};

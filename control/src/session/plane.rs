@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
-use relay_user::{InstallError, LegId, LegStatistics, Plan, Relay, RouteError};
+use relay_user::{InstallError, LegId, LegSpec, LegStatistics, Plan, Relay, RouteError};
 
 /// How a terminal is reached: the interface, and our address there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,13 @@ pub trait DataPlane: Send + Sync + 'static {
 
     /// Installs all legs and streams of the plan, or nothing. After success they forward.
     fn install(&self, plan: &Plan) -> impl Future<Output = Result<Vec<Self::Leg>, Self::Error>> + Send;
+
+    /// Installs a leg that receives what arrives on `source`. After success it receives.
+    fn join(
+        &self,
+        source: Self::Leg,
+        receiver: LegSpec,
+    ) -> impl Future<Output = Result<Self::Leg, Self::Error>> + Send;
 
     /// Removes legs and returns their last counters, in the same order.
     fn remove(&self, legs: &[Self::Leg]) -> Vec<LegStatistics>;
@@ -60,6 +67,11 @@ impl DataPlane for Relay {
 
     async fn install(&self, plan: &Plan) -> Result<Vec<LegId>, RelayError> {
         Ok(Self::install(self, plan).await?)
+    }
+
+    async fn join(&self, source: LegId, receiver: LegSpec) -> Result<LegId, RelayError> {
+        let joined = Self::join(self, source, &[receiver]).await?;
+        joined.into_iter().next().ok_or(RelayError::Install(InstallError::Gone))
     }
 
     fn remove(&self, legs: &[LegId]) -> Vec<LegStatistics> {

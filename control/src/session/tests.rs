@@ -11,8 +11,8 @@ use relay_user::{
 };
 
 use super::{
-    DataPlane, Description, LegPolicy, LocalMedia, MediaLine, Network, PortGauge, Reach, SessionCore,
-    SessionError, SessionId, SessionOptions, Side,
+    DataPlane, Description, LegPolicy, LocalMedia, MediaLine, Network, PortGauge, Reach, Receiver, Sender,
+    SessionCore, SessionError, SessionId, SessionOptions, Side,
 };
 
 const CALLER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 9));
@@ -71,6 +71,12 @@ impl DataPlane for Memory {
                 *next
             })
             .collect())
+    }
+
+    async fn join(&self, source: u32, receiver: LegSpec) -> Result<u32, Refused> {
+        assert!(self.0.legs.lock().unwrap().contains_key(&source));
+        let joined = self.install(&Plan { legs: vec![receiver], streams: Vec::new() }).await?;
+        Ok(joined[0])
     }
 
     fn remove(&self, legs: &[u32]) -> Vec<LegStatistics> {
@@ -464,4 +470,61 @@ async fn legs_are_as_the_configuration_says() {
         assert_eq!(leg.clock_rate, rtp.then_some(90_000), "of the first payload type that both name");
         assert_eq!(leg.vlan, if callee { Tags::one(Tag::vlan(7)) } else { Tags::NONE });
     }
+}
+
+const CAMERA: Sender = Sender { address: CALLEE, clock_rate: 90_000 };
+
+fn receiver(address: &str, ssrc: u32) -> Receiver {
+    Receiver { address: address.parse().unwrap(), ssrc }
+}
+
+#[tokio::test]
+async fn broadcast_admits_its_sender_from_any_port_and_gives_each_receiver_its_own() {
+    let plane = Memory::default();
+    let core = core(&plane);
+    let (id, told, _) = core.open(CAMERA).await.unwrap();
+    assert_eq!(told.rtp.ip(), IpAddr::from([10, 2, 0, 1]));
+    let (first, from) = core.join(id, receiver("10.1.0.9:6000", 1)).await.unwrap();
+    assert_eq!(from.ip(), IpAddr::from([10, 1, 0, 1]), "the receiver's own network");
+    core.join(id, receiver("10.2.0.8:6000", 2)).await.unwrap();
+    core.sender_is(id, "10.2.0.9:5000".parse().unwrap(), false).await.unwrap();
+    let specs = plane.specs();
+    let [rtp, rtcp, one, other] = specs.as_slice() else { panic!("{specs:?}") };
+    assert_eq!((rtp.remote, rtp.source), (Some(SocketAddr::new(CALLEE, 0)), SourcePolicy::LearnPort));
+    assert!(rtp.quality && rtp.relearn_after.is_some() && rtcp.rtcp == RtcpMode::Terminate);
+    assert_eq!(rtcp.remote, Some("10.2.0.9:5001".parse().unwrap()));
+    let ssrc = |leg: &LegSpec| leg.retag.as_ref().and_then(|retag| retag.ssrc);
+    assert_eq!((ssrc(one), ssrc(other), one.media), (Some(1), Some(2), MediaKind::Muxed));
+
+    assert!(core.leave(id, first).await.is_some() && core.leave(id, first).await.is_none());
+    assert_eq!(core.broadcast(id).await.unwrap().receivers.len(), 1);
+    core.close(id).await.unwrap();
+    assert!(plane.specs().is_empty());
+    assert_eq!((core.ports().in_use, core.ports().quarantined), (0, 3));
+    assert!(matches!(core.join(id, receiver("10.1.0.9:6000", 1)).await, Err(SessionError::Unknown { .. })));
+}
+
+#[tokio::test]
+async fn sender_that_is_elsewhere_is_admitted_there() {
+    let plane = Memory::default();
+    let core = core(&plane);
+    let (id, ..) = core.open(CAMERA).await.unwrap();
+    core.sender_is(id, "10.2.0.77:65535".parse().unwrap(), true).await.unwrap();
+    let specs = plane.specs();
+    assert_eq!(specs[0].remote, Some("10.2.0.77:0".parse().unwrap()));
+    assert_eq!(specs[1].remote, Some(SocketAddr::new(CALLEE, 0)), "there is no port after the last");
+}
+
+#[tokio::test]
+async fn broadcast_and_receivers_that_are_refused_hold_no_port() {
+    let plane = Memory::default();
+    let core = core(&plane);
+    plane.0.refuse_installs.store(1, Ordering::Relaxed);
+    assert!(matches!(core.open(CAMERA).await, Err(SessionError::Install { .. })));
+    assert_eq!(core.ports(), UNUSED);
+    let (id, ..) = core.open(CAMERA).await.unwrap();
+    plane.0.refuse_installs.store(1, Ordering::Relaxed);
+    assert!(core.join(id, receiver("10.1.0.9:6000", 1)).await.is_err());
+    assert!(core.join(id, receiver("192.0.2.1:6000", 1)).await.is_err(), "no network reaches it");
+    assert_eq!(core.ports().in_use, 1);
 }

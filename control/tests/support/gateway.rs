@@ -78,6 +78,44 @@ impl Gateway {
         }
     }
 
+    pub(crate) fn ask(&self, request: &Request) -> Reply {
+        admin::ask(&self.socket(), request).unwrap()
+    }
+
+    /// GB/T 28181 devices.
+    pub(crate) fn devices(&self) -> Vec<admin::Device> {
+        match self.ask(&Request::Devices) {
+            Reply::Devices { devices } => devices,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until a device is as wanted.
+    pub(crate) fn wait_for_device(&self, id: &str, wanted: impl Fn(&admin::Device) -> bool) -> admin::Device {
+        let start = Instant::now();
+        loop {
+            let devices = self.devices();
+            if let Some(device) = devices.iter().find(|device| device.id.as_str() == id && wanted(device)) {
+                return device.clone();
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{id} is not as wanted: {devices:#?}\n{:#?}\n{}",
+                self.status().counters,
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The channels of a GB/T 28181 device.
+    pub(crate) fn channels(&self, device: &str) -> Vec<admin::Channel> {
+        match self.ask(&Request::Channels { device: device.parse().unwrap() }) {
+            Reply::Channels { channels } => channels,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// A counter; 0 if it never counted.
     pub(crate) fn count(&self, name: &str) -> u64 {
         self.status().counters.get(name).copied().unwrap_or_default()

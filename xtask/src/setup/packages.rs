@@ -33,12 +33,21 @@ pub(super) const KERNEL_TOOLCHAIN: Group = Group {
                 rustup toolchain install nightly --component rust-src",
 };
 
-/// Lints of the kernel half, namespaces, packet filters, device features, an independent SIP peer, and an independent
-/// reader of captures.
+/// Lints of the kernel half, namespaces, packet filters, device features, an independent SIP peer, and independent
+/// readers of captures and of program streams.
 pub(super) const TESTS: Group = Group {
     purpose: "run the tests",
-    packages: &["rust-web-clippy", "iproute2", "nftables", "ethtool", "sip-tester", "tshark"],
-    programs: &["ip", "nft", "ethtool", "sipp", "tshark", "capinfos"],
+    packages: &[
+        "rust-web-clippy",
+        "iproute2",
+        "nftables",
+        "ethtool",
+        "sip-tester",
+        "tshark",
+        "gstreamer1.0-tools",
+        "gstreamer1.0-plugins-good",
+    ],
+    programs: &["ip", "nft", "ethtool", "sipp", "tshark", "capinfos", "gst-launch-1.0"],
     elsewhere: "install ip, nft, ethtool, sipp 3.6 and tshark with your system's package manager",
 };
 

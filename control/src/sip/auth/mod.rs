@@ -1,17 +1,15 @@
 //! Who may register and call: accounts, their proofs, and a limit on guessing. Every request that needs a proof brings
 //! one; nothing is remembered of earlier ones.
 
-mod failures;
-
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Instant;
-
-use failures::Failures;
 
 use super::core::Core;
 use super::digest::{Account, Algorithm, Authenticator as Digest, NonceOptions, Secret, Verdict};
 use super::message::{HeaderName, Message, Method};
 use super::transport::Flow;
+use crate::attempts::Attempts;
 use crate::config::{Config, DigestAlgorithm, Proof};
 
 /// For whom the proof is asked (RFC 3261 section 22.2, 22.3).
@@ -51,7 +49,7 @@ impl Asks {
 pub struct Authenticator {
     accounts: HashMap<String, Proof>,
     digest: Digest,
-    failures: Failures,
+    failures: Attempts<IpAddr>,
 }
 
 /// What a proof is worth.
@@ -73,7 +71,7 @@ impl Authenticator {
         Ok(Self {
             accounts: accounts.collect(),
             digest: Digest::new(&config.sip.realm, NonceOptions::default(), Instant::now())?,
-            failures: Failures::new(config.sip.limits.authentication_failures_per_minute),
+            failures: Attempts::new(config.sip.limits.authentication_failures_per_minute),
         })
     }
 
@@ -85,7 +83,7 @@ impl Authenticator {
 
     fn check(&mut self, now: Instant, flow: &Flow, request: &Message, user: &str, asks: Asks) -> Outcome {
         let source = flow.remote().ip();
-        if self.failures.is_over_limit(now, source) {
+        if self.failures.is_over_limit(now, &source) {
             return Outcome::Refused("too many failed attempts from your address; wait a minute");
         }
         if let Some(Proof::Source(networks)) = self.accounts.get(user) {
@@ -164,9 +162,12 @@ fn account(proof: &Proof) -> Option<Account> {
     }
 }
 
-fn offered(algorithm: DigestAlgorithm) -> Algorithm {
+/// The algorithm that the configuration names.
+#[must_use]
+pub fn offered(algorithm: DigestAlgorithm) -> Algorithm {
     match algorithm {
         DigestAlgorithm::Md5 => Algorithm::Md5,
         DigestAlgorithm::Sha256 => Algorithm::Sha256,
+        DigestAlgorithm::Sm3 => Algorithm::Sm3,
     }
 }

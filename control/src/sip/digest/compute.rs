@@ -5,6 +5,7 @@ use std::fmt;
 
 use md5::{Digest, Md5};
 use sha2::Sha256;
+use sm3::Sm3;
 
 use super::super::message::{AuthParams, Method};
 
@@ -15,6 +16,8 @@ pub enum Hash {
     Md5,
     /// SHA-256.
     Sha256,
+    /// SM3 (GB/T 32905), which GB/T 28181-2022 section 8.3 recommends.
+    Sm3,
 }
 
 impl Hash {
@@ -22,6 +25,7 @@ impl Hash {
         match self {
             Self::Md5 => to_hex(&Md5::digest(text)),
             Self::Sha256 => to_hex(&Sha256::digest(text)),
+            Self::Sm3 => to_hex(&Sm3::digest(text)),
         }
     }
 }
@@ -37,10 +41,12 @@ pub enum Algorithm {
     Sha256,
     /// `SHA-256-sess`
     Sha256Sess,
+    /// `SM3`
+    Sm3,
 }
 
 impl Algorithm {
-    const ALL: [Self; 4] = [Self::Md5, Self::Md5Sess, Self::Sha256, Self::Sha256Sess];
+    const ALL: [Self; 5] = [Self::Md5, Self::Md5Sess, Self::Sha256, Self::Sha256Sess, Self::Sm3];
 
     /// The name on the wire.
     #[must_use]
@@ -50,6 +56,7 @@ impl Algorithm {
             Self::Md5Sess => "MD5-sess",
             Self::Sha256 => "SHA-256",
             Self::Sha256Sess => "SHA-256-sess",
+            Self::Sm3 => "SM3",
         }
     }
 
@@ -65,6 +72,7 @@ impl Algorithm {
         match self {
             Self::Md5 | Self::Md5Sess => Hash::Md5,
             Self::Sha256 | Self::Sha256Sess => Hash::Sha256,
+            Self::Sm3 => Hash::Sm3,
         }
     }
 

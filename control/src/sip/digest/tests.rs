@@ -40,6 +40,7 @@ fn the_vectors_of_gb28181_devices_are_met() {
     for (extra, expected) in [
         (", qop=auth, nc=00000001, cnonce=\"7a1b2c3d\"", "73c592989b1004347d71d1e3694428de"),
         ("", "0f6e9450ddd6ea840f314b6c7f9e42da"),
+        (", algorithm=SM3", "b70d5b05eebcb5614c981a61c93679aeb1400097076ddcb60974fa132c4545ad"),
     ] {
         let claim = compute::Claim::read(&params(&format!("{base}{extra}"))).ok().unwrap();
         let secret = Secret::Password(PASSWORD.into());
@@ -50,7 +51,9 @@ fn the_vectors_of_gb28181_devices_are_met() {
 #[test]
 fn a_right_answer_to_each_algorithm_is_accepted_once() {
     let now = Instant::now();
-    for algorithm in [Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256, Algorithm::Sha256Sess] {
+    for algorithm in
+        [Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256, Algorithm::Sha256Sess, Algorithm::Sm3]
+    {
         let authenticator = authenticator(now);
         let challenge = challenge(&authenticator, algorithm, now);
         for count in [1, 2, 0xa, 0x10, 0x100] {
@@ -151,7 +154,7 @@ fn credentials_for_another_realm_or_scheme_are_challenged_and_broken_ones_are_ma
     assert_eq!(check(&format!("{full},qop=auth")), Verdict::Malformed { parameter: "nc" });
     assert_eq!(check(&format!("{full},qop=auth,nc=+0000001")), Verdict::Malformed { parameter: "nc" });
     assert_eq!(check(&format!("{full},qop=auth-int")), Verdict::Malformed { parameter: "qop" });
-    assert_eq!(check(&format!("{full},algorithm=SM3")), Verdict::Malformed { parameter: "algorithm" });
+    assert_eq!(check(&format!("{full},algorithm=SHA-1")), Verdict::Malformed { parameter: "algorithm" });
 }
 
 #[test]

@@ -28,8 +28,15 @@ impl ServerKey {
         Self { method: Method::INVITE.to_string(), ..self.clone() }
     }
 
-    /// Whether the branch has the magic cookie. A branch without it does not name a transaction: RFC 2543 clients,
-    /// which would need matching by the whole request, are refused.
+    /// The key of a request whose branch does not name a transaction: what else tells it apart goes with it (RFC 3261 section
+    /// 17.2.3).
+    #[must_use]
+    pub(super) fn of_call(self, call_id: &str, sequence: u32) -> Self {
+        Self { branch: format!("{} {call_id} {sequence}", self.branch), ..self }
+    }
+
+    /// Whether the branch has the magic cookie. A branch without it does not name a transaction: terminals whose branches
+    /// have none are refused, and devices, which the field is full of, are told apart by [`ServerKey::of_call`].
     #[must_use]
     pub fn has_magic_cookie(&self) -> bool {
         // The comparison ignores case, as that of any token does.

@@ -97,6 +97,8 @@ pub struct Transactions<T> {
     timers: Timers,
     limit: usize,
     next: u64,
+    /// Whether copies of a request that came by different paths are looked for.
+    merges: bool,
     entries: HashMap<TransactionId, Entry<T>>,
     clients: HashMap<ClientKey, TransactionId>,
     servers: HashMap<ServerKey, TransactionId>,
@@ -113,12 +115,21 @@ impl<T: Copy + Default> Transactions<T> {
             timers,
             limit,
             next: 0,
+            merges: true,
             entries: HashMap::new(),
             clients: HashMap::new(),
             servers: HashMap::new(),
             merged: HashMap::new(),
             queue: TimerQueue::default(),
         }
+    }
+
+    /// [`Transactions::new`], of which the first has this number: where there are several tables, their transactions are
+    /// told apart by it. No request is taken for a copy of another that came by another path: devices come by one, and some
+    /// repeat Call-ID, tag and CSeq in new requests.
+    #[must_use]
+    pub fn of_devices(timers: Timers, limit: usize, first: u64) -> Self {
+        Self { next: first, merges: false, ..Self::new(timers, limit) }
     }
 
     /// How many there are.
@@ -145,8 +156,12 @@ impl<T: Copy + Default> Transactions<T> {
         out: &mut Vec<Transmit>,
     ) -> Result<Received<T>, HeaderError> {
         let via = request.top_via()?;
-        let method = request.cseq()?.method;
-        let key = ServerKey::of(&via, &method);
+        let sequence = request.cseq()?;
+        let method = sequence.method;
+        let mut key = ServerKey::of(&via, &method);
+        if !key.has_magic_cookie() {
+            key = key.of_call(&request.call_id()?, sequence.number);
+        }
         if let Some(&id) = self.servers.get(&key) {
             let passed_up = if method == Method::ACK {
                 self.step(now, id, None, out, |machine, timing| match machine {
@@ -165,7 +180,7 @@ impl<T: Copy + Default> Transactions<T> {
         if method == Method::ACK {
             return Ok(Received::Ack);
         }
-        let merge = MergeKey::of(request)?;
+        let merge = if self.merges { MergeKey::of(request)? } else { None };
         // CANCEL shares Call-ID, From and CSeq number with its INVITE, but its CSeq names another method.
         if merge.as_ref().is_some_and(|merge| self.merged.contains_key(merge)) {
             return Ok(Received::Merged);
@@ -186,6 +201,12 @@ impl<T: Copy + Default> Transactions<T> {
             Some(invite) => Received::Cancel(id, invite),
             None => Received::New(id),
         })
+    }
+
+    /// Whether a transaction is one of these and not over.
+    #[must_use]
+    pub fn holds(&self, id: TransactionId) -> bool {
+        self.entries.contains_key(&id)
     }
 
     /// Remembers what a transaction is for.
