@@ -121,6 +121,7 @@ fn the_frames_reach_every_answer() {
         Drop::NoRoom,
         Drop::EgressFull,
         Drop::IngressFull,
+        Drop::CopiesFull,
         Drop::RtcpEnded,
         Drop::RtcpUntranslated,
     ];

@@ -1,7 +1,7 @@
 //! What the records of the maps look like, as data: maps outlive the process that made them, and the next one must know
 //! whether it understands them, and which field is where if it does not.
 
-use crate::fan_out::{Block, Bulk, FanDevice, Group, Losses, Metadata, Receiver, Turn};
+use crate::fan_out::{Block, Bulk, FanDevice, Group, Losses, Metadata, Queue, Receiver, Turn};
 use crate::ledger::{Endpoint, Ledger, NeighbourRecord};
 use crate::leg::{Addresses6, Admission, Destination, Leg, LegDrops, LegHint, Traffic};
 use crate::next_hop::NextHop;
@@ -94,6 +94,7 @@ records! {
     Bulk { frames, receivers, reserved }
     FanDevice { largest, reserved }
     Turn { number, block, seat, seats, reserved }
+    Queue { entered, left_then, still_since, reserved, left, reserved_left }
     Metadata { number, block, generation, seats, source }
     UserTraffic { af_xdp, sockets }
 }
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     /// The records of each layout that was released, and of the one to come, which is the last.
-    const KNOWN: &[(u32, u64)] = &[(1, 0xa35d_b4c5_5a80_b612)];
+    const KNOWN: &[(u32, u64)] = &[(1, 0x76ae_ed2b_a65b_8b98)];
 
     #[test]
     fn a_record_that_changed_has_a_new_layout_number() {

@@ -67,6 +67,7 @@ reasons! {
     NoRoute = "no_route", "There is no route any more to where it would be sent.";
     EgressFull = "egress_full", "User space sends it, and the egress device does not take packets fast enough.";
     IngressFull = "ingress_full", "The kernel received it, and user space did not take it fast enough; as seen by one more packet.";
+    CopiesFull = "copies_full", "More packets wait to be copied for receivers than there is room for.";
     Orphan = "orphan", "A port of our range that no leg has; counted for leg 0, which is none.";
     NoRoom = "no_room", "The frame has no room for the longer headers that it must leave with.";
     RtcpEnded = "rtcp_ended", "RTCP for the relay itself: that of its leg ends here, and was answered.";

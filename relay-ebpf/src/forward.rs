@@ -150,7 +150,7 @@ fn relay<'a, D: Readdressed<'a>>(
     let hop = match hop {
         Ok(hop) => hop,
         Err(_) if route.has(route::FAN_OUT) => {
-            let action = fan_out::enqueue::enqueue(ctx, found.index).ok_or(Drop::NoRoom)?;
+            let action = fan_out::enqueue::enqueue(ctx, found.index)?;
             count(traffic, length);
             return Ok(action);
         }

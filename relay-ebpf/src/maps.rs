@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use relay_common::address::Ipv6;
 use relay_common::device::{DeviceKey, SlotKey};
-use relay_common::fan_out::{self, Block, Bulk, FanDevice, Group, Losses, Receiver, Turn};
+use relay_common::fan_out::{self, Block, Bulk, FanDevice, Group, Losses, Queue, Receiver, Turn};
 use relay_common::kernel_path;
 use relay_common::leg::{Addresses6, Admission, HINTS, Leg, LegDrops, LegHint, Traffic};
 use relay_common::limits;
@@ -152,6 +152,10 @@ pub(crate) static FAN_DEVICES: Array<FanDevice> = Array::with_max_entries(limits
 /// The queues before the broadcast, by CPU.
 #[map]
 pub(crate) static FAN_CPUS: CpuMap = CpuMap::with_max_entries(1, 0);
+
+/// How many packets wait in each of them, by CPU.
+#[map]
+pub(crate) static FAN_QUEUES: Array<Queue> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What the queues hand packets to. The program of a queue cannot be replaced without another queue beside it, and so another
 /// order of packets; this can.

@@ -101,6 +101,14 @@ impl Ports {
         }
     }
 
+    /// Counts what the pair of devices between blocks of groups refuses, too; a program's business.
+    pub(crate) fn count_pair(&mut self, near: u32) {
+        match self {
+            Self::Program(interfaces) => interfaces.count_pair(near),
+            Self::Sockets(_) => {}
+        }
+    }
+
     /// What devices refused; a program's business.
     pub(crate) fn drops(&self) -> Vec<DeviceCounters> {
         match self {

@@ -12,7 +12,7 @@ use crate::kernel::SharedArray;
 use crate::statistics::PathCounts;
 
 /// Drops after which the packet's source still counts as alive: it was admitted first.
-const ADMITTED: [Drop; 11] = [
+const ADMITTED: [Drop; 12] = [
     Drop::NoStream,
     Drop::RemoteUnknown,
     Drop::NextHopUnresolved,
@@ -20,6 +20,7 @@ const ADMITTED: [Drop; 11] = [
     Drop::NoDevice,
     Drop::NoRoute,
     Drop::EgressFull,
+    Drop::CopiesFull,
     Drop::NoRoom,
     Drop::RateExceeded,
     Drop::RtcpEnded,

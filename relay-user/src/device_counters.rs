@@ -13,6 +13,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramError, RawTracePoint};
 use relay_common::device::{DeviceKey, DeviceOffsets, SlotKey};
 
+use crate::af_xdp::name_of;
 use crate::attach::AttachedInterface;
 use crate::kernel::Btf;
 
@@ -43,6 +44,8 @@ pub(crate) struct DeviceDrops {
     /// Number of the device map.
     map: u32,
     devices: Vec<Device>,
+    /// The near end of the pair of devices between blocks of groups, if there is one.
+    pair: Option<(DeviceKey, String)>,
 }
 
 struct Device {
@@ -119,6 +122,7 @@ impl DeviceDrops {
             unsent: ebpf.take_map("UNSENT").ok_or_else(|| missing("UNSENT"))?.try_into()?,
             map,
             devices: Vec::new(),
+            pair: None,
         })
     }
 
@@ -149,6 +153,15 @@ impl DeviceDrops {
         Ok(())
     }
 
+    /// Counts for the pair of devices between blocks of groups from now on, too, which begins at this interface. Works in the
+    /// network namespace of the calling thread.
+    pub(crate) fn watch_pair(&mut self, near: u32) -> io::Result<()> {
+        let key = DeviceKey::new(namespace()?, near);
+        start(&mut self.refused, key)?;
+        self.pair = Some((key, name_of(near)));
+        Ok(())
+    }
+
     /// What was counted.
     pub(crate) fn read(&self) -> Vec<DeviceCounters> {
         let counters = |device: &Device| DeviceCounters {
@@ -157,7 +170,13 @@ impl DeviceDrops {
             refused: device.refused_before + self.refused.get(&device.refused, 0).unwrap_or_default(),
             unsent: self.unsent.get(&device.unsent, 0).unwrap_or_default(),
         };
-        self.devices.iter().map(counters).collect()
+        let pair = self.pair.iter().map(|(key, name)| DeviceCounters {
+            name: name.clone(),
+            index: key.interface,
+            refused: self.refused.get(key, 0).unwrap_or_default(),
+            unsent: 0,
+        });
+        self.devices.iter().map(counters).chain(pair).collect()
     }
 }
 

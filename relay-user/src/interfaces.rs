@@ -154,6 +154,14 @@ impl Interfaces {
         self.slots.iter().map(|slot| slot.report.clone()).collect()
     }
 
+    /// Counts what the pair of devices between blocks of groups refuses, too. Works in the network namespace of the calling
+    /// thread.
+    pub(crate) fn count_pair(&mut self, near: u32) {
+        if let Err(error) = self.devices.drops.watch_pair(near) {
+            tracing::warn!(%error, "what is lost between two blocks of a group is not counted");
+        }
+    }
+
     /// What devices refused.
     pub(crate) fn drops(&self) -> Vec<DeviceCounters> {
         self.devices.drops.read()

@@ -149,6 +149,9 @@ async fn prepare(shared: &Arc<Shared>) -> Result<Vec<u32>, InstallError> {
         };
         let no_workers = shared.punts().and_then(|punts| punts.problem());
         let (engine, cpus) = setup.choose(&devices, generic, no_workers)?;
+        if let Some(pair) = setup.pair() {
+            shared.interfaces().count_pair(pair);
+        }
         let mut state = shared.state();
         state.use_engine(engine);
         state.tell_devices();

@@ -519,7 +519,8 @@ impl Relay {
     }
 
     /// What the devices did not take of the packets that are counted as forwarded, for each interface: forwarded less
-    /// these is what left. Always 0 in generic mode, where the kernel does not tell.
+    /// these is what left. Always 0 in generic mode, where the kernel does not tell. Where XDP makes copies, the last one is the
+    /// pair of devices between blocks: what it refuses, all receivers behind the next block miss.
     pub fn device_counters(&self) -> Vec<DeviceCounters> {
         self.shared.interfaces().drops()
     }

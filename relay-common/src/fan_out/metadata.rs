@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Metadata {
-    /// Number of the broadcast on its CPU; 0 before the first.
+    /// Number of the broadcast on its CPU. While the packet waits for it, the number of its place in the queue
+    /// ([`super::Queue`]); 0 before it has one.
     pub number: u64,
     /// The block that is served; 0 before the first.
     pub block: u32,
@@ -31,16 +32,16 @@ impl Metadata {
         bytes
     }
 
-    /// A packet of the leg `source` that waits for its first broadcast.
+    /// A packet of the leg `source` that waits in this place for its first broadcast.
     #[inline(always)]
-    pub const fn first(source: u32, generation: u32) -> Self {
-        Self { number: 0, block: 0, generation, seats: 0, source }
+    pub const fn first(source: u32, generation: u32, place: u64) -> Self {
+        Self { number: place, block: 0, generation, seats: 0, source }
     }
 
-    /// A packet of the leg `source` that waits for the broadcast to the receivers of this block.
+    /// A packet of the leg `source` that waits in this place for the broadcast to the receivers of this block.
     #[inline(always)]
-    pub const fn further(source: u32, block: u32, generation: u32) -> Self {
-        Self { number: 0, block, generation, seats: 0, source }
+    pub const fn further(source: u32, block: u32, generation: u32, place: u64) -> Self {
+        Self { number: place, block, generation, seats: 0, source }
     }
 }
 

@@ -6,6 +6,7 @@
 //! of their seats.
 
 mod metadata;
+mod queue;
 
 use crate::address::Ipv6;
 use crate::byte_order::Be32;
@@ -15,6 +16,7 @@ use crate::retag::Retag;
 use crate::verdict::LOSSES;
 
 pub use metadata::Metadata;
+pub use queue::{FULL, QUEUE, Queue, STILL};
 
 /// Receivers of one block. The queue before the broadcast is read eight packets at a time (CPUMAP_BATCH of the kernel), so
 /// eight times as many copies come to a device at once. The ring of a veth has 256 places, which must do for two such batches:
@@ -23,9 +25,6 @@ pub const SEATS: usize = 15;
 
 /// Blocks of all groups together; index 0 means "none".
 pub const BLOCKS: u32 = 1 << 14;
-
-/// Frames that wait for the broadcast on one CPU. The kernel takes no more than this.
-pub const QUEUE: u32 = 1 << 14;
 
 /// Frames that the kernel hands to a device at a time (DEV_MAP_BULK_SIZE of the kernel).
 pub const BULK: usize = 16;

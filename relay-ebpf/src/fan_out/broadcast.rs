@@ -10,8 +10,9 @@ use relay_common::fan_out::{Block, Group, Metadata, fan_index};
 use relay_common::limits::DEVICES;
 use relay_common::verdict::Loss;
 
-use super::{losses, metadata};
+use super::{losses, metadata, places};
 use crate::maps;
+use crate::plane::cpu;
 
 /// The action for one packet.
 #[inline(always)]
@@ -22,6 +23,7 @@ pub(crate) fn broadcast(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn copy(ctx: &XdpContext) -> Option<u32> {
     let waiting = metadata::read(ctx)?;
+    places::leave(cpu(), waiting.number);
     let (index, block) = find(&waiting)?;
     // SAFETY: a pointer that the map gave stays valid while the program runs; volatile, because the user half writes.
     let (seats, next, device, generation) = unsafe {

@@ -5,7 +5,7 @@ use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::programs::XdpContext;
 use relay_common::fan_out::{Block, Metadata};
 
-use super::metadata;
+use super::{metadata, places};
 use crate::maps;
 
 /// The action for a frame at the far end.
@@ -26,7 +26,7 @@ fn queue(ctx: &XdpContext) -> Option<u32> {
     let (_, generation) = words(maps::BLOCKS.get_ptr_mut(next)?);
     // SAFETY: as in `words`.
     let cpu = unsafe { (&raw const (*block).cpu).read_volatile() };
-    metadata::overwrite(ctx, Metadata::further(served.source, next, generation))?;
+    metadata::overwrite(ctx, Metadata::further(served.source, next, generation, places::take(cpu)?))?;
     maps::FAN_CPUS.redirect(cpu, u64::from(XDP_DROP)).ok()
 }
 

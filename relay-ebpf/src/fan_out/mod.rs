@@ -7,4 +7,5 @@ pub(crate) mod enqueue;
 pub(crate) mod further;
 pub(crate) mod losses;
 mod metadata;
+mod places;
 pub(crate) mod witness;

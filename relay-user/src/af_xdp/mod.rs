@@ -29,6 +29,7 @@ mod worker;
 
 pub use counters::PuntCounters;
 pub use engine::{DEFAULT_PUNT_FRAMES, EngineError};
+pub(crate) use interface::name_of;
 pub use path::PuntPath;
 pub(crate) use path::Punts;
 pub use socket::SocketError;

@@ -108,6 +108,11 @@ impl FanOutSetup {
         self.pair.as_ref().map(|_| self.cpus.clone())
     }
 
+    /// The near end of the pair of devices between blocks, once there is one.
+    pub(crate) fn pair(&self) -> Option<u32> {
+        self.pair.as_ref().map(|pair| pair.near)
+    }
+
     /// A device was made anew: the kernel has taken it out of all maps.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use aya::maps::MapData;
-use relay_common::fan_out::{self, Block, Bulk, FanDevice, Group, Losses, Receiver, Turn};
+use relay_common::fan_out::{self, Block, Bulk, FanDevice, Group, Losses, Queue, Receiver, Turn};
 use relay_common::ledger::{Ledger, NeighbourRecord};
 use relay_common::leg::{Addresses6, Admission, HINTS, Leg, LegDrops, LegHint, Traffic};
 use relay_common::limits::{self, BUCKETS_PER_RECORD, leg_buckets};
@@ -126,6 +126,7 @@ pub(crate) const KEPT: &[Kept] = &[
     array::<Traffic>("RECEIVER_TRAFFIC", Length::SlotsByCpu),
     array::<FanDevice>("FAN_DEVICES", Length::Fixed(limits::DEVICES)),
     Kept { length: Length::Cpus, ..other("FAN_CPUS", bpf::CPU_MAP, 4, 8, 0) },
+    array::<Queue>("FAN_QUEUES", Length::Cpus),
     other("FAN_PROGRAMS", bpf::PROGRAM_ARRAY, 4, 4, fan_out::PROGRAMS),
     other("BROADCASTS", bpf::PER_CPU_ARRAY, 4, 8, 1),
     other("TURNS", bpf::PER_CPU_ARRAY, 4, size_of::<Turn>(), limits::DEVICES),

@@ -11,10 +11,10 @@ use super::{PAIR, migrate};
 use crate::kernel::bpf;
 
 /// Maps that old programs and new ones share.
-const MAPS: [&str; 4] = ["FAN_CPUS", "FAN_PROGRAMS", "BROADCASTS", "TURNS"];
+const MAPS: [&str; 5] = ["FAN_CPUS", "FAN_QUEUES", "FAN_PROGRAMS", "BROADCASTS", "TURNS"];
 
 /// What these maps, and the packets that wait, say.
-const MEANINGS: [&str; 2] = ["Turn", "Metadata"];
+const MEANINGS: [&str; 3] = ["Turn", "Metadata", "Queue"];
 
 /// Pins the same objects in the folder `new` too, if this version understands them as the one that made `old` did. Otherwise
 /// groups go on all the same, and their packets may change their order once.

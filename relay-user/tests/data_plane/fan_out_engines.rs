@@ -131,6 +131,39 @@ fn what_a_ring_refuses_is_counted_for_each_receiver(engine: Engine) {
     drop(release);
 }
 
+#[test]
+fn what_came_out_of_the_queue_makes_room_for_more() {
+    // With three blocks, each packet takes three places: more of them than there are.
+    const PACKETS: u64 = 6_000;
+    let group = Group::start(Engine::Xdp, 64);
+    group.join(&(0..40).map(receiver).collect::<Vec<_>>());
+    let entered = || group.bench.relay.group(group.source).unwrap().entered;
+    for sent in (100..=PACKETS).step_by(100) {
+        (0..100).for_each(|sequence| group.send(sequence));
+        wait_until("packets are copied", || entered() == sent);
+    }
+    let source = group.bench.relay.statistics(group.source).unwrap();
+    assert_eq!((source.forwarded, source.dropped), (PACKETS, vec![]));
+}
+
+#[test]
+fn what_is_lost_between_two_blocks_is_counted() {
+    let group = Group::start(Engine::Xdp, 64);
+    let sockets = group.sockets(20);
+    group.join(&(0..20).map(receiver).collect::<Vec<_>>());
+    let pair = || group.bench.relay.device_counters().pop().unwrap();
+    let far = format!("{}b", pair().name.strip_suffix('a').expect("our name for a near end"));
+    assert_eq!(pair().refused, 0);
+    group.bench.topology.relay.ip(&["link", "set", &far, "down"]).unwrap();
+    for sequence in 0..9 {
+        group.send(sequence);
+        sockets[..15].iter().for_each(|socket| assert_eq!(receive(socket).0, rtp(sequence, 7)));
+    }
+    wait_until("nine packets are counted", || pair().refused == 9);
+    sockets[15..].iter().for_each(assert_silent);
+    assert_eq!(group.bench.relay.group(group.source).unwrap().entered, 9);
+}
+
 fn a_packet_without_checksum_gets_one_over_ipv6_from_user_space_alone(engine: Engine) {
     let group = Group::start(engine, 64);
     let side = Topology::VIEWER;

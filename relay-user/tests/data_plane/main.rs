@@ -10,6 +10,7 @@ mod families;
 mod fan_out;
 mod fan_out_engines;
 mod fan_out_feedback;
+mod fan_out_interleaved;
 mod fan_out_source;
 mod fan_out_switch;
 mod framed;

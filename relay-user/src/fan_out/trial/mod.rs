@@ -121,7 +121,7 @@ impl Trial {
                 },
             );
         }
-        let waiting = Metadata::further(0, START, 0);
+        let waiting = Metadata::further(0, START, 0, 0);
         let mut came = Vec::new();
         for time in 1..=TIMES {
             self.kernel
