@@ -23,6 +23,8 @@ pub enum Direction {
     In = 0,
     /// As it leaves, after every rewrite; the record names the leg that the packet arrived for.
     Out = 1,
+    /// As it leaves for one receiver of a group, after every rewrite; the record names that receiver's leg.
+    Copied = 2,
 }
 
 impl Direction {
@@ -31,15 +33,16 @@ impl Direction {
         match word {
             0 => Some(Self::In),
             1 => Some(Self::Out),
+            2 => Some(Self::Copied),
             _ => None,
         }
     }
 }
 
-/// The key of the `TAPPED` map for packets that arrive for the leg in slot `leg`.
+/// The key of the `TAPPED` map for packets that arrive, or are copied, for the leg in slot `leg`.
 #[inline(always)]
 pub const fn tap_key(leg: u32, direction: Direction) -> u32 {
-    leg << 1 | direction as u32
+    leg << 2 | direction as u32
 }
 
 /// One record of the `TAPPED` map: whether packets are copied, and what became of the copies. The kernel half adds to
@@ -60,7 +63,7 @@ pub struct Tapped {
 pub struct TapHeader {
     /// When the copy was taken, nanoseconds of CLOCK_MONOTONIC.
     pub time: u64,
-    /// Slot of the leg that the packet arrived for.
+    /// Slot of the leg that the packet arrived, or was copied, for.
     pub leg: u32,
     /// The leg's generation ([`crate::leg::Admission::generation`]).
     pub generation: u32,
@@ -97,9 +100,10 @@ mod tests {
 
     #[test]
     fn legs_and_directions_have_keys_of_their_own() {
-        let keys =
-            [(1, Direction::In), (1, Direction::Out), (2, Direction::In)].map(|(leg, at)| tap_key(leg, at));
-        assert_eq!(keys, [2, 3, 4]);
-        assert_eq!([0, 1, 2].map(Direction::from_word), [Some(Direction::In), Some(Direction::Out), None]);
+        let directions = [Direction::In, Direction::Out, Direction::Copied];
+        assert_eq!(directions.map(|direction| tap_key(1, direction)), [4, 5, 6]);
+        assert_eq!(tap_key(2, Direction::In), 8);
+        assert_eq!(directions.map(|direction| Direction::from_word(direction as u32)), directions.map(Some));
+        assert_eq!(Direction::from_word(3), None);
     }
 }

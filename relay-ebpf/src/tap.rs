@@ -9,8 +9,8 @@ use relay_common::tap::{Direction, LONGEST, SHORT, TapHeader, TapRecord, tap_key
 
 use crate::maps;
 
-/// Copies the frame as it is now: before it is rewritten for [`Direction::In`], after for [`Direction::Out`]. `leg` is
-/// the slot of the leg that it arrived for. A full ring loses the copy, which is counted; the packet itself goes on.
+/// Copies the frame as it is now: before it is rewritten for [`Direction::In`], after for the others. `leg` is the slot
+/// of the leg that it arrived for, or of the receiver with [`Direction::Copied`]. A full ring loses the copy, which is counted; the packet itself goes on.
 ///
 /// Kept out of the fast path's registers: few legs are tapped.
 #[inline(never)]

@@ -510,7 +510,8 @@ impl Relay {
         self.shared.rtcp.read()
     }
 
-    /// Opens a tap: copies of the packets that arrive for a leg, and of those that leave by it, from now on.
+    /// Opens a tap: copies of the packets that arrive for a leg, and of those that leave by it, also as copies for a receiver, from
+    /// now on.
     ///
     /// # Errors
     /// See [`TapError`]; nothing is copied then.

@@ -8,7 +8,7 @@ pub const MEASURED: u32 = 1 << 21;
 pub const POLICED: u32 = 1 << 22;
 /// What arrives is copied to the ring `TAPS`.
 pub const TAPPED_IN: u32 = 1 << 23;
-/// What leaves is copied to the ring `TAPS`.
+/// What leaves is copied to the ring `TAPS`; in the route of a receiver, what leaves for it.
 pub const TAPPED_OUT: u32 = 1 << 24;
 /// RTCP goes to user space instead of its destination.
 pub const RTCP_PUNTED: u32 = 1 << 25;

@@ -11,6 +11,7 @@ use relay_common::frame::{Datagram, Ethernet, Ipv4Udp, Ipv6Udp};
 use relay_common::leg::{Addresses6, route, traffic_index};
 use relay_common::next_hop::{NextHop, RESOLVED};
 use relay_common::packet::Packet;
+use relay_common::tap::Direction;
 use relay_common::verdict::{Drop, Loss};
 
 use super::{losses, metadata};
@@ -18,6 +19,7 @@ use crate::forward::packet;
 use crate::maps;
 use crate::plane::{Maps, cpu};
 use crate::rebuild::{self, Exit};
+use crate::tap;
 
 /// What is copied.
 struct Copied {
@@ -33,8 +35,11 @@ pub(crate) fn deliver(ctx: &XdpContext) -> u32 {
     let Some((receiver, Copied { source, device })) = whose_turn(ctx) else { return XDP_DROP };
     let length = ctx.data_end() - ctx.data();
     match rewrite(ctx, receiver, source, device) {
-        Ok(()) => {
+        Ok(is_tapped) => {
             count(receiver, length);
+            if is_tapped {
+                tap::copy(ctx, receiver, Direction::Copied);
+            }
             losses::note(receiver);
             XDP_PASS
         }
@@ -78,9 +83,9 @@ fn whose_turn(ctx: &XdpContext) -> Option<(u32, Copied)> {
     if receiver == 0 { None } else { Some((receiver, Copied { source: metadata.source, device })) }
 }
 
-/// Gives the copy the receiver's headers.
+/// Gives the copy the receiver's headers. Says whether somebody taps the receiver.
 #[inline(always)]
-fn rewrite(ctx: &XdpContext, receiver: u32, source: u32, device: u32) -> Result<(), Loss> {
+fn rewrite(ctx: &XdpContext, receiver: u32, source: u32, device: u32) -> Result<bool, Loss> {
     let receiver = maps::RECEIVERS.get_ptr_mut(receiver).ok_or(Loss::NextHopUnresolved)?;
     // SAFETY: a pointer that the map gave stays valid while the program runs; volatile, because the user half writes.
     let route = unsafe { (&raw const (*receiver).route).read_volatile() };
@@ -104,7 +109,8 @@ fn rewrite(ctx: &XdpContext, receiver: u32, source: u32, device: u32) -> Result<
             datagram::<Ipv6Udp<'_>>(ctx, &packet, ethernet, offset, (receiver, source), hop)
         }
         Err(_) => Err(Loss::NoRoom),
-    }
+    }?;
+    Ok(route.has(route::TAPPED_OUT))
 }
 
 /// The same for a copy whose IP header starts at `offset`.

@@ -14,6 +14,7 @@ use super::copier::{Copier, Exit};
 use super::forwarder::Forwarder;
 use super::handler::Packet;
 use super::headers::{self, Ends, Left};
+use crate::tap::Direction;
 
 impl Copier for Forwarder {
     fn most(&self) -> usize {
@@ -33,6 +34,27 @@ impl Copier for Forwarder {
     }
 
     fn rewrite(&self, receiver: u32, exit: &Exit, packet: &mut Packet<'_>) -> Result<(), Loss> {
+        self.give_headers(receiver, exit, packet)?;
+        if exit.record.route.has(route::TAPPED_OUT)
+            && let Some(point) = self.plane.tap_point(receiver, Direction::Copied)
+        {
+            self.plane.taps.frame(point, packet.bytes());
+        }
+        Ok(())
+    }
+
+    fn copied(&self, receiver: u32, bytes: usize) {
+        self.groups.sent(receiver, 1, bytes as u64);
+    }
+
+    fn lost(&self, receiver: u32, loss: Loss) {
+        self.groups.lost(receiver, loss, 1);
+    }
+}
+
+impl Forwarder {
+    /// Gives a packet as it arrived the headers of a receiver.
+    fn give_headers(&self, receiver: u32, exit: &Exit, packet: &mut Packet<'_>) -> Result<(), Loss> {
         let view = View::new(packet.bytes());
         let left = match Ethernet::parse(&view) {
             Ok((ethernet, Payload::Ipv4, at)) => {
@@ -58,16 +80,6 @@ impl Copier for Forwarder {
         headers::build(packet, &exit.hop, &essence, length, &ends).ok_or(Loss::NoRoom)
     }
 
-    fn copied(&self, receiver: u32, bytes: usize) {
-        self.groups.sent(receiver, 1, bytes as u64);
-    }
-
-    fn lost(&self, receiver: u32, loss: Loss) {
-        self.groups.lost(receiver, loss, 1);
-    }
-}
-
-impl Forwarder {
     fn readdress<'a, D: Readdressed<'a>>(
         &self,
         view: &View<'a>,

@@ -53,7 +53,7 @@ pub struct GroupStatistics {
     /// The CPU that makes the copies in XDP. Workers run where there is room.
     pub cpu: Option<u32>,
     /// Packets of which copies were made. In XDP those that came out of the queue before the copies: what the leg forwarded,
-    /// less these, waits there or did not fit.
+    /// less these, waits there.
     pub entered: u64,
 }
 
@@ -134,6 +134,8 @@ impl FanOut {
     /// Has the record of an adopted receiver say what it should, if it was damaged or written half. How far a stream has come that
     /// `continues` stays.
     pub(crate) fn correct(&self, source: u32, receiver: u32, record: Receiver, continues: bool) {
+        // Nobody of this process taps it yet.
+        self.mark_tapped(receiver, false);
         let found = self.records.receivers.read_settled(receiver);
         // A switch of its source was begun, or taken back: its packets are those of the source before.
         let retag = if found.source == source { found.retag } else { found.retag_before };
@@ -194,17 +196,27 @@ impl FanOut {
         self.records.losses.write(receiver, Losses::default());
     }
 
+    /// Has whoever makes the copies copy those for a receiver once more, for taps, or no longer.
+    pub(crate) fn mark_tapped(&self, receiver: u32, tapped: bool) {
+        let route = self.records.receivers.word32(receiver, offset_of!(Receiver, route));
+        if tapped {
+            route.fetch_or(route::TAPPED_OUT, Ordering::Relaxed);
+        } else {
+            route.fetch_and(!route::TAPPED_OUT, Ordering::Relaxed);
+        }
+    }
+
     /// Changes where the packets of a receiver go. For an instant they may have nowhere to go, so that none goes to half of a
-    /// new address.
+    /// new address. Who is tapped stays so.
     pub(crate) fn store(&self, receiver: u32, record: Receiver) {
         let route = self.records.receivers.word32(receiver, offset_of!(Receiver, route));
-        route.store(0, Ordering::Release);
+        let mark = route.swap(0, Ordering::Release) & route::TAPPED_OUT;
         let Receiver { retag, retag_before, source, .. } = self.records.receivers.read(receiver);
         let nowhere = relay_common::leg::Route::default();
         self.records
             .receivers
             .write(receiver, Receiver { route: nowhere, retag, retag_before, source, ..record });
-        route.store(record.route.word(), Ordering::Release);
+        route.store(record.route.word() | mark, Ordering::Release);
     }
 
     /// Packets of the source of until now are retagged as before, whatever [`FanOut::continue_from`] says of those of `next`.

@@ -15,11 +15,12 @@ pub(super) const MARKS: u32 = route::TAPPED_IN | route::TAPPED_OUT;
 
 impl State {
     /// Where the packets of a leg can be seen: those that arrive for it, and those that leave by it, which arrived for
-    /// its feeders. `None` if the leg is not installed.
+    /// its feeders, or are copied for it as a receiver. `None` if the leg is not installed.
     pub(crate) fn tap_points(&self, leg: LegId) -> Option<Vec<Point>> {
         let installed = self.leg(leg)?;
         let mut points = vec![Point { leg, direction: Direction::In }];
         points.extend(installed.ingress.iter().map(|leg| Point { leg: *leg, direction: Direction::Out }));
+        points.extend(installed.source.map(|_| Point { leg, direction: Direction::Copied }));
         Some(points)
     }
 
@@ -31,6 +32,7 @@ impl State {
         let mark = match point.direction {
             Direction::In => route::TAPPED_IN,
             Direction::Out => route::TAPPED_OUT,
+            Direction::Copied => return self.fan_out.mark_tapped(point.leg.slot, tapped),
         };
         let word = self.route_word(point.leg);
         if tapped {
@@ -41,14 +43,14 @@ impl State {
     }
 
     /// Name of the interface that the packets of a point pass: the one of this index if they arrive, or with index 0 the one
-    /// towards their sender, and the one towards the receiver if they leave. Empty where there is none.
+    /// towards their sender, and the one towards who receives them if they leave. Empty where there is none.
     pub(crate) fn tap_interface(&self, point: Point, arrived_on: u32) -> Arc<str> {
         let index = match point.direction {
-            Direction::In if arrived_on == 0 => {
+            Direction::In if arrived_on != 0 => Some(arrived_on),
+            Direction::In | Direction::Copied => {
                 let hop = self.leg(point.leg).and_then(|leg| leg.hop);
                 hop.and_then(|hop| self.next_hops.via(hop)).map(|via| via.interface)
             }
-            Direction::In => Some(arrived_on),
             Direction::Out => self.leaves_by(point.leg),
         };
         let name = index.and_then(|index| self.next_hops.interface_name(index));

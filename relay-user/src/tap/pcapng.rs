@@ -86,7 +86,7 @@ impl<W: Write> Writer<W> {
         self.padded(bytes);
         let inbound_or_outbound: u32 = match direction {
             Direction::In => 1,
-            Direction::Out => 2,
+            Direction::Out | Direction::Copied => 2,
         };
         self.option(PACKET_FLAGS, &inbound_or_outbound.to_le_bytes());
         self.end_options();

@@ -13,10 +13,10 @@ use super::{MOST_TAPS, TapError, TapFrame};
 use crate::leg::LegId;
 use crate::state::State;
 
-/// Packets that arrive for one leg, as they arrive or as they leave.
+/// Packets that arrive for one leg, as they arrive or as they leave, or that are copied for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Point {
-    /// The leg that the packets arrive for.
+    /// The leg that the packets arrive, or are copied, for.
     pub(crate) leg: LegId,
     /// Before or after they are rewritten.
     pub(crate) direction: Direction,

@@ -118,6 +118,10 @@ impl Copies {
                 let payload = buffer.get_mut(original.bytes.clone()).unwrap_or_default();
                 traffic_class = copier.retag(receiver, exit, payload, traffic_class);
             }
+            if exit.is_tapped {
+                let payload = buffer.get(original.bytes.clone()).unwrap_or_default();
+                copier.tap(receiver, exit, payload, traffic_class, original.hops);
+            }
             self.waiting.push(Part {
                 bytes: original.bytes.clone(),
                 to: exit.to,

@@ -13,6 +13,7 @@ use super::datagram::SocketDatagram;
 use super::legs::{Legs, ends_v4, ends_v6, headers, refusal};
 use super::relay::{Copier, Exit};
 use crate::sockets::Sent;
+use crate::tap::Direction;
 
 impl Legs {
     fn exit_of(&self, receiver: u32) -> Result<Exit, Loss> {
@@ -29,7 +30,9 @@ impl Legs {
         } else {
             ends_v4(record.origin, record.destination)
         };
-        Ok(Exit { from, to, is_retagged: record.route.has(route::RETAGGED) })
+        let (is_retagged, is_tapped) =
+            (record.route.has(route::RETAGGED), record.route.has(route::TAPPED_OUT));
+        Ok(Exit { from, to, is_retagged, is_tapped })
     }
 }
 
@@ -64,6 +67,12 @@ impl Copier for Legs {
             unsafe { decide::retag_as(&self.plane, record, &mut datagram, &Packet::new(payload), 0) };
         datagram.payload_changed(change);
         datagram.traffic_class()
+    }
+
+    fn tap(&self, receiver: u32, exit: &Exit, payload: &[u8], traffic_class: u8, hops: Option<u8>) {
+        if let Some(point) = self.plane.tap_point(receiver, Direction::Copied) {
+            self.plane.taps.datagram(point, (exit.from, exit.to), traffic_class, hops, payload);
+        }
     }
 
     fn copied(&mut self, sent: &Sent, received_at: SocketAddr) {

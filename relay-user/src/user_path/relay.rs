@@ -67,6 +67,8 @@ pub(crate) struct Exit {
     pub(crate) to: SocketAddr,
     /// Whether they are rewritten before.
     pub(crate) is_retagged: bool,
+    /// Whether somebody taps the receiver.
+    pub(crate) is_tapped: bool,
 }
 
 /// What a worker knows of the receivers of a group, who are known by their slots. On the worker's thread, like [`Decider`].
@@ -82,6 +84,9 @@ pub(crate) trait Copier {
 
     /// Rewrites one copy for a receiver; returns the traffic class that it leaves with.
     fn retag(&mut self, receiver: u32, exit: &Exit, payload: &mut [u8], traffic_class: u8) -> u8;
+
+    /// Shows one copy, as it leaves, to whoever taps the receiver.
+    fn tap(&self, receiver: u32, exit: &Exit, payload: &[u8], traffic_class: u8, hops: Option<u8>);
 
     /// Copies were sent, or the kernel refused them. `received_at` is where the packets arrived.
     fn copied(&mut self, sent: &Sent, received_at: SocketAddr);

@@ -13,6 +13,7 @@ mod fan_out_feedback;
 mod fan_out_interleaved;
 mod fan_out_source;
 mod fan_out_switch;
+mod fan_out_taps;
 mod framed;
 mod kernel_path;
 mod loops;
