@@ -4,6 +4,7 @@ mod books;
 mod bulk;
 mod calls;
 mod clock;
+mod compare;
 mod cost;
 mod effect;
 mod fan_out;
@@ -18,6 +19,7 @@ mod holder;
 mod lane;
 mod latency;
 mod machine;
+mod measured;
 mod options;
 mod packet;
 mod part;
@@ -59,6 +61,9 @@ struct Options {
     /// the second measurement counts.
     #[arg(long)]
     check: bool,
+    /// Install what is missing of the programs that the relay is compared with (Debian packages).
+    #[arg(long)]
+    install_peers: bool,
     /// Write the figures to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -70,16 +75,19 @@ struct Options {
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
     machine::check()?;
+    if options.install_peers {
+        compare::install()?;
+    }
     let thresholds = Thresholds::built_in()?;
     let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
     let mut report = Report::new(machine::describe());
     for part in Part::ALL.iter().filter(|part| options.parts.is_empty() || options.parts.contains(part)) {
-        let mut figures = part.measure(effort)?;
-        if options.check && !thresholds.missed(&figures).is_empty() {
-            eprintln!("{}: measuring again, twice as long", thresholds.missed(&figures).join("; "));
-            figures = part.measure(effort.twice())?;
+        let mut measured = part.measure(effort)?;
+        if options.check && !thresholds.missed(&measured.figures).is_empty() {
+            eprintln!("{}: measuring again, twice as long", thresholds.missed(&measured.figures).join("; "));
+            measured = part.measure(effort.twice())?;
         }
-        report.add(*part, figures);
+        report.add(*part, measured);
     }
     print!("{}", report.table(&thresholds));
     if let Some(file) = &options.json {

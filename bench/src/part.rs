@@ -8,12 +8,14 @@ use clap::ValueEnum;
 use crate::books;
 use crate::bulk;
 use crate::calls;
+use crate::compare;
 use crate::cost;
 use crate::effect;
 use crate::fan_out;
 use crate::figure::Figure;
 use crate::forwarding::{self, Forwarding};
 use crate::latency::{self, Latency};
+use crate::measured::Measured;
 use crate::options;
 use crate::punts;
 use crate::replay;
@@ -24,6 +26,8 @@ use crate::user;
 /// What is measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
+    /// Rates, delays and costs beside those of others.
+    Compare,
     /// Cost of the program for one packet.
     Cost,
     /// Cost of the program for the frames of the fixtures.
@@ -55,8 +59,10 @@ pub(crate) enum Part {
 }
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Effort {
+    /// What is compared with others.
+    compare: compare::Effort,
     /// Comparisons of program costs.
     cost: usize,
     /// How often the frames of the fixtures are timed.
@@ -90,23 +96,25 @@ pub(crate) struct Effort {
 impl Effort {
     /// For continuous integration.
     pub(crate) const QUICK: Self = Self {
-        cost: 40,
-        fixtures: 3,
-        forwarding: 13,
+        compare: compare::Effort::QUICK,
+        cost: 20,
+        fixtures: 2,
+        forwarding: 9,
         other_sizes: 0,
-        options: 9,
-        latency: 4,
+        options: 4,
+        latency: 2,
         bulk: 3,
         effect: 300,
         restarts: 3,
-        user: 7,
-        punts: 7,
-        fan_out: 5,
-        engines: 9,
-        calls: Duration::from_secs(3),
+        user: 5,
+        punts: 5,
+        fan_out: 4,
+        engines: 5,
+        calls: Duration::from_secs(2),
     };
     /// For figures that are published.
     pub(crate) const FULL: Self = Self {
+        compare: compare::Effort::FULL,
         cost: 400,
         fixtures: 31,
         forwarding: 41,
@@ -126,6 +134,7 @@ impl Effort {
     /// For a figure that missed its bar.
     pub(crate) fn twice(self) -> Self {
         Self {
+            compare: self.compare.twice(),
             cost: 2 * self.cost,
             fixtures: 2 * self.fixtures,
             forwarding: 2 * self.forwarding,
@@ -147,6 +156,7 @@ impl Effort {
 impl Part {
     /// Every part, in the order in which they are measured.
     pub(crate) const ALL: &'static [Self] = &[
+        Self::Compare,
         Self::Cost,
         Self::Fixtures,
         Self::Forwarding,
@@ -166,6 +176,7 @@ impl Part {
     /// Its title in the report.
     pub(crate) fn title(self) -> &'static str {
         match self {
+            Self::Compare => "the relay beside others, two processors, in turns",
             Self::Cost => "cost of the program for one packet, one flow",
             Self::Fixtures => {
                 "cost of the program for a frame of each group of fixtures, over one that passes all"
@@ -202,28 +213,34 @@ impl Part {
     }
 
     /// Measures; tells progress on standard error.
-    pub(crate) fn measure(self, effort: Effort) -> Result<Vec<Figure>> {
+    pub(crate) fn measure(self, effort: Effort) -> Result<Measured> {
         eprintln!("bench: {}", self.title());
         let start = Instant::now();
-        let figures = match self {
-            Self::Cost => costs(effort),
-            Self::Fixtures => replay::measure(effort.fixtures),
-            Self::Forwarding => rates(effort),
-            Self::Options => options::measure(effort.options),
-            Self::Latency => delays(effort),
-            Self::Bulk => bulk_times(effort),
-            Self::Effect => rule_effect(effort),
-            Self::Books => books_of_packets(),
-            Self::Restarts => changes_of_owner(effort),
-            Self::User => user::measure(effort.user),
-            Self::Punts => punts::measure(effort.punts),
-            Self::Fanout => fan_out::measure(effort.fan_out),
-            Self::Engines => fan_out::compare(effort.engines),
-            Self::Calls => call_rate(effort),
+        let measured = match self {
+            Self::Compare => compare::measure(effort.compare),
+            Self::Cost => plain(costs(effort)),
+            Self::Fixtures => plain(replay::measure(effort.fixtures)),
+            Self::Forwarding => plain(rates(effort)),
+            Self::Options => plain(options::measure(effort.options)),
+            Self::Latency => plain(delays(effort)),
+            Self::Bulk => plain(bulk_times(effort)),
+            Self::Effect => plain(rule_effect(effort)),
+            Self::Books => plain(books_of_packets()),
+            Self::Restarts => plain(changes_of_owner(effort)),
+            Self::User => plain(user::measure(effort.user)),
+            Self::Punts => plain(punts::measure(effort.punts)),
+            Self::Fanout => plain(fan_out::measure(effort.fan_out)),
+            Self::Engines => plain(fan_out::compare(effort.engines)),
+            Self::Calls => plain(call_rate(effort)),
         };
         eprintln!("bench: took {:.0} s", start.elapsed().as_secs_f64());
-        figures.with_context(|| format!("measuring: {}", self.title()))
+        measured.with_context(|| format!("measuring: {}", self.title()))
     }
+}
+
+/// What has figures and nothing else.
+fn plain(figures: Result<Vec<Figure>>) -> Result<Measured> {
+    figures.map(Measured::from)
 }
 
 fn costs(effort: Effort) -> Result<Vec<Figure>> {

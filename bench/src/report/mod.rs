@@ -1,5 +1,7 @@
 //! The result: a plain table for people, JSON for programs.
 
+mod chart;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -8,13 +10,16 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use crate::figure::Figure;
+use crate::measured::Measured;
 use crate::part::Part;
 use crate::thresholds::Thresholds;
+
+pub(crate) use chart::{Axis, Bar, Chart, Line, Scale, Whose};
 
 /// Everything that was measured.
 pub(crate) struct Report {
     machine: String,
-    parts: Vec<(Part, Vec<Figure>)>,
+    parts: Vec<(Part, Measured)>,
 }
 
 impl Report {
@@ -23,23 +28,23 @@ impl Report {
         Self { machine, parts: Vec::new() }
     }
 
-    /// Adds the figures of a part.
-    pub(crate) fn add(&mut self, part: Part, figures: Vec<Figure>) {
-        self.parts.push((part, figures));
+    /// Adds what a part yielded.
+    pub(crate) fn add(&mut self, part: Part, measured: impl Into<Measured>) {
+        self.parts.push((part, measured.into()));
     }
 
     /// All figures.
     pub(crate) fn figures(&self) -> impl Iterator<Item = &Figure> {
-        self.parts.iter().flat_map(|(_, figures)| figures)
+        self.parts.iter().flat_map(|(_, measured)| &measured.figures)
     }
 
     /// The table.
     pub(crate) fn table(&self, thresholds: &Thresholds) -> String {
         let mut table = format!("{}\nmedians; the quartiles of the rounds in brackets\n", self.machine);
-        for (part, figures) in &self.parts {
+        for (part, measured) in &self.parts {
             // Writing to a string cannot fail.
             let _ = writeln!(table, "\n{}", part.title());
-            for figure in figures {
+            for figure in &measured.figures {
                 let spread =
                     figure.quartiles.map(|(low, high)| format!("[{}, {}]", number(low), number(high)));
                 let _ = writeln!(
@@ -51,6 +56,9 @@ impl Report {
                     figure.unit,
                     thresholds.words(&figure.name)
                 );
+            }
+            for note in &measured.notes {
+                let _ = writeln!(table, "  {note}");
             }
         }
         table
