@@ -8,8 +8,10 @@ use crate::report::Chart;
 pub(crate) struct Measured {
     pub(crate) figures: Vec<Figure>,
     pub(crate) charts: Vec<Chart>,
-    /// Sentences: what is missing, what could not be measured, and where others are ahead.
+    /// Sentences: how it was measured, what is missing, and what could not be measured.
     pub(crate) notes: Vec<String>,
+    /// Sentences: where others are ahead.
+    pub(crate) behind: Vec<String>,
 }
 
 impl From<Vec<Figure>> for Measured {

@@ -17,6 +17,7 @@ use crate::forwarding::{self, Forwarding};
 use crate::latency::{self, Latency};
 use crate::measured::Measured;
 use crate::options;
+use crate::progress::Progress;
 use crate::punts;
 use crate::replay;
 use crate::restarts;
@@ -265,8 +266,8 @@ fn rates(effort: Effort) -> Result<Vec<Figure>> {
         if rounds == 0 {
             continue;
         }
-        let rates =
-            lanes.measure(sizes, rounds, |round| eprintln!("bench: round {} of {rounds}", round + 1))?;
+        let progress = Progress::of(rounds);
+        let rates = lanes.measure(sizes, rounds, |round| progress.tell(round))?;
         figures.extend(rates.iter().flat_map(forwarding::Rates::figures));
     }
     let (bare, relay) = lanes.accounts()?;

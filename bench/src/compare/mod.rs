@@ -27,6 +27,7 @@ use anyhow::{Result, ensure};
 
 use crate::figure::Figure;
 use crate::measured::Measured;
+use crate::progress::Progress;
 use crate::sample::Sample;
 use course::Course;
 use load::Delays;
@@ -58,7 +59,7 @@ impl Effort {
     };
     /// For figures that are published.
     pub(crate) const FULL: Self = Self {
-        rates: rates::Effort { rounds: 11, resolution: 0.001, window: Duration::from_millis(200) },
+        rates: rates::Effort { rounds: 7, resolution: 0.001, window: Duration::from_millis(100) },
         packets: &[
             USUAL,
             Packets::OfCameras,
@@ -109,8 +110,9 @@ pub(crate) fn measure(effort: Effort) -> Result<Measured> {
         }
     }
     let mut rates = Rates::default();
+    let progress = Progress::of(effort.rates.rounds);
     for round in 0..effort.rates.rounds {
-        eprintln!("bench: round {} of {}", round + 1, effort.rates.rounds);
+        progress.tell(round);
         for packets in effort.packets {
             rates.round(&mut courses, *packets, effort.rates)?;
         }
@@ -125,7 +127,12 @@ pub(crate) fn measure(effort: Effort) -> Result<Measured> {
     let scale = scale::measure(effort.rates)?;
     let comparison = Comparison { rates, delays, overload, late, scale };
     notes.extend(words::of(&comparison, effort));
-    Ok(Measured { figures: figures(&comparison)?, charts: charts::of(&comparison, effort), notes })
+    Ok(Measured {
+        figures: figures(&comparison)?,
+        charts: charts::of(&comparison, effort),
+        notes,
+        behind: words::behind(&comparison),
+    })
 }
 
 fn figures(comparison: &Comparison) -> Result<Vec<Figure>> {

@@ -17,12 +17,18 @@ pub(crate) fn install() -> Result<()> {
     }
     let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
     eprintln!("bench: installing {}", packages.join(" "));
-    let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    command.args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(&packages);
-    let status = command
-        .status()
-        .with_context(|| format!("there is no apt-get; install by hand what is in `{by_hand}`"))?;
-    ensure!(status.success(), "apt-get failed; run `apt-get update` and `{by_hand}`, and see what it says");
+    let mut install = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
+    install.extend(&packages);
+    // The lists of packages may be missing, or name versions that the archive has replaced.
+    let is_done = apt(&install)? || (apt(&["update", "--quiet"])? && apt(&install)?);
+    ensure!(is_done, "apt-get failed, and says why above; by hand: `apt-get update` and `{by_hand}`");
     Ok(())
+}
+
+/// Whether `apt-get` did it.
+fn apt(arguments: &[&str]) -> Result<bool> {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
+    let hint = "starting apt-get; where there is none, install rtpengine, nftables and socat by hand";
+    Ok(command.status().context(hint)?.success())
 }

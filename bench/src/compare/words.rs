@@ -47,22 +47,25 @@ pub(super) fn of(comparison: &Comparison, effort: Effort) -> Vec<String> {
             words.push(format!("{} is not given more than {most} streams: {reason}.", subject.title()));
         }
     }
-    let held_back = Subject::ALL.into_iter().filter(|subject| {
-        comparison.rates.of(USUAL, *subject).is_some_and(|found| found.ceiling.is_held_back)
+    let is_overloaded = |subject| comparison.overload.iter().any(|(overloaded, _)| *overloaded == subject);
+    let others = Subject::ALL.into_iter().filter(|subject| {
+        *subject != Subject::Instruments
+            && comparison.rates.of(USUAL, *subject).is_some()
+            && !is_overloaded(*subject)
     });
-    let held_back: Vec<_> = held_back.map(Subject::title).collect();
-    if !held_back.is_empty() {
+    let others: Vec<_> = others.map(Subject::title).collect();
+    if !others.is_empty() {
         words.push(format!(
-            "Not overloaded, because they hold back a generator that shares their processors: {}.",
-            held_back.join(", ")
+            "Not overloaded, because the generator shares a processor with them, or with the kernel's work for them, and could \
+             not send twice as much: {}.",
+            others.join(", ")
         ));
     }
-    words.extend(behind(comparison));
     words
 }
 
 /// Where somebody else is ahead of one of our modes.
-fn behind(comparison: &Comparison) -> Vec<String> {
+pub(super) fn behind(comparison: &Comparison) -> Vec<String> {
     let others =
         [Subject::Nftables, Subject::Flowtable, Subject::Rtpengine, Subject::PlainRelay, Subject::Socat];
     let ours = Subject::ALL.into_iter().filter(|subject| subject.is_ours());
