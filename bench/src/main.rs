@@ -21,6 +21,7 @@ mod lane;
 mod latency;
 mod machine;
 mod measured;
+mod names;
 mod options;
 mod packet;
 mod part;
@@ -111,6 +112,11 @@ fn main() -> Result<ExitCode> {
     }
     for change in baseline.iter().flat_map(|baseline| baseline.changes(report.figures())) {
         eprintln!("bench: changed since the baseline: {change}");
+    }
+    let unexplained = names::unexplained(report.figures());
+    if options.check && !unexplained.is_empty() {
+        eprintln!("bench: docs/performance.md does not explain {}", unexplained.join(", "));
+        return Ok(ExitCode::FAILURE);
     }
     let missed = thresholds.missed(report.figures());
     if options.check && !missed.is_empty() {
