@@ -8,6 +8,7 @@ mod clock;
 mod compare;
 mod cost;
 mod effect;
+mod effort;
 mod fan_out;
 mod figure;
 #[cfg(test)]
@@ -52,8 +53,9 @@ use anyhow::Result;
 use clap::Parser;
 
 use baseline::{Baseline, largest_difference};
+use effort::Effort;
 use figure::Figure;
-use part::{Effort, Part};
+use part::Part;
 use report::{Origin, Report, SCHEMA};
 use thresholds::Thresholds;
 

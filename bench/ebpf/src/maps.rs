@@ -4,8 +4,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray, ProgramArray};
 
 use crate::records::{
-    Arrivals, ArrivingStream, CPUS, FOLLOWED_FLOWS, FRAMES, Headers, Load, Replay, ReplayedFrame, SAMPLES_PER_CPU,
-    SLOTS_PER_CPU, STREAMS, SentStream, Slot, Slots, StreamLoad, Turn,
+    Arrivals, ArrivingStream, CPUS, FOLLOWED_FLOWS, FRAMES, Headers, Load, Replay, ReplayedFrame,
+    SAMPLES_PER_CPU, SLOTS_PER_CPU, STREAMS, SentStream, Slot, Slots, StreamLoad, Turn,
 };
 
 /// What the generator sends.

@@ -60,7 +60,7 @@ pub(crate) fn send_by_timetable(ctx: &XdpContext) -> u32 {
     let Some(slots) = maps::SLOTS.get(0) else { return XDP_ABORTED };
     let count = if cpu == 0 { slots.count[0] } else { slots.count[1] };
     let Some(slot) = maps::TIMETABLE.get(cpu * SLOTS_PER_CPU + turn.flow) else { return XDP_ABORTED };
-    let at = turn.due + (load.period * u64::from(slot.at >> 8) >> 24);
+    let at = turn.due + ((load.period * u64::from(slot.at >> 8)) >> 24);
     if now < at || count == 0 {
         return XDP_DROP;
     }

@@ -9,13 +9,14 @@ use testbed::Topology;
 
 use super::cameras;
 use super::offer::{Offer, Packets, loads};
-use super::reading::Reading;
+use super::precedence::Precedence;
+use super::reading::{Outcome, Reading};
 use super::stream::Stream;
 use super::subject::{Running, Subject};
 use crate::clock;
 use crate::generator::{self, Drive};
 use crate::lane::{index, inside, wait_for_packets};
-use crate::machine::{self, Urgency};
+use crate::machine;
 use crate::programs::{Programs, Role};
 use crate::records::{ArrivingStream, SAMPLES_PER_CPU, SLOTS_PER_CPU, SentStream, Slot, Slots, StreamLoad};
 use crate::wire;
@@ -28,21 +29,6 @@ const SETTLE: Duration = Duration::from_millis(20);
 const DRAIN: Duration = Duration::from_millis(20);
 /// How often that is looked for.
 const LOOK: Duration = Duration::from_millis(4);
-/// A subject keeps up if this share of what is sent meanwhile arrives meanwhile.
-const KEPT_UP: f64 = 0.97;
-
-/// What became of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Outcome {
-    /// Packets a second that were sent: no more than were asked for, and fewer if the generator cannot.
-    pub(crate) rate: f64,
-    /// Packets a second that arrived.
-    pub(crate) goodput: f64,
-    /// Packets that were sent and did not arrive, from the first to the last one.
-    pub(crate) lost: u64,
-    /// Time that the subject's threads had a processor, for each packet that arrived, in nanoseconds.
-    pub(crate) processor_ns: f64,
-}
 
 /// A subject, and the instruments around it.
 pub(crate) struct Course {
@@ -62,13 +48,6 @@ pub(crate) struct Course {
     pub(crate) memory: u64,
     /// Last, because the devices must outlive what is attached to them.
     _topology: Topology,
-}
-
-impl Outcome {
-    /// Whether every packet arrived, and arrived meanwhile: queues that grow only put loss off.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.lost == 0 && self.goodput > KEPT_UP * self.rate
-    }
 }
 
 impl Course {
@@ -169,7 +148,7 @@ impl Course {
         let [start, end] = generator::while_sending(drive, |senders| {
             wait_for_packets(programs, cpus)?;
             senders.undisturbed(|| {
-                let _urgent = Urgent::make(&threads);
+                let _precedence = Precedence::give(&threads);
                 load.set(0, StreamLoad { start: clock::monotonic(), ..busy }, 0)?;
                 thread::sleep(SETTLE);
                 let start = Reading::take(programs, &threads)?;
@@ -263,28 +242,6 @@ impl Course {
             self.late += u64::from(self.arriving.get(&number, 0)?.late);
         }
         Ok(())
-    }
-}
-
-/// Threads of a subject that nothing else takes the processor from, until this is dropped: as the generators.
-struct Urgent<'a>(&'a [i32]);
-
-impl<'a> Urgent<'a> {
-    fn make(threads: &'a [i32]) -> Self {
-        for thread in threads {
-            // One that has ended needs no processor.
-            let _ = machine::set_urgency(*thread, Urgency::Sender);
-        }
-        Self(threads)
-    }
-}
-
-impl Drop for Urgent<'_> {
-    fn drop(&mut self) {
-        for thread in self.0 {
-            // As above.
-            let _ = machine::set_urgency(*thread, Urgency::Ordinary);
-        }
     }
 }
 

@@ -9,6 +9,7 @@ mod nat;
 mod ng;
 mod offer;
 mod peers;
+mod precedence;
 mod processes;
 mod rates;
 mod reading;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::cameras;
-use super::course::{Course, Outcome};
+use super::course::Course;
 use super::offer::{Offer, Packets};
+use super::reading::Outcome;
 use super::search::{self, Ceiling, Search, Trial};
 use super::subject::Subject;
 use crate::figure::Figure;

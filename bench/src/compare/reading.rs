@@ -4,9 +4,31 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::course::Outcome;
 use crate::machine;
 use crate::programs::Programs;
+
+/// A subject keeps up if this share of what is sent meanwhile arrives meanwhile.
+const KEPT_UP: f64 = 0.97;
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    /// Packets a second that were sent: no more than were asked for, and fewer if the generator cannot.
+    pub(crate) rate: f64,
+    /// Packets a second that arrived.
+    pub(crate) goodput: f64,
+    /// Packets that were sent and did not arrive, from the first to the last one.
+    pub(crate) lost: u64,
+    /// Time that the subject's threads had a processor, for each packet that arrived, in nanoseconds.
+    pub(crate) processor_ns: f64,
+}
+
+impl Outcome {
+    /// Whether every packet arrived, and arrived meanwhile: queues that grow only put loss off.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lost == 0 && self.goodput > KEPT_UP * self.rate
+    }
+}
 
 /// What was counted up to a moment.
 pub(crate) struct Reading {
