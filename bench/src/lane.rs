@@ -255,7 +255,7 @@ impl Lane {
 }
 
 /// Waits until the generator of each processor runs.
-fn wait_for_packets(programs: &Programs, cpus: u32) -> Result<()> {
+pub(crate) fn wait_for_packets(programs: &Programs, cpus: u32) -> Result<()> {
     let before = programs.sent_by_each()?;
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -272,12 +272,13 @@ fn wait_for_packets(programs: &Programs, cpus: u32) -> Result<()> {
 /// Packets of others that may reach the relay's devices: router solicitations of the namespaces.
 const STRAY: u64 = 100;
 
-fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+/// Runs `work` on a thread inside a namespace.
+pub(crate) fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     namespace.run(work)?
 }
 
 /// Index of a device of the calling thread's namespace.
-fn index(device: &str) -> Result<u32> {
+pub(crate) fn index(device: &str) -> Result<u32> {
     let name = std::ffi::CString::new(device)?;
     // SAFETY: reads a string that ends in zero and outlives the call.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::records::CPUS;
 
@@ -45,6 +45,26 @@ pub(crate) fn pin(cpu: u32) -> io::Result<()> {
 /// How long the threads of this process had a processor.
 pub(crate) fn processor_time() -> io::Result<Duration> {
     clock_time(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Memory that programs can have, in bytes (proc(5), meminfo).
+pub(crate) fn available_memory() -> Result<u64> {
+    let text = read("/proc/meminfo");
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(1024 * kilobytes.context("/proc/meminfo has no MemAvailable")?)
+}
+
+/// The threads of a process, by their numbers; none if it is gone.
+pub(crate) fn threads_of(process: u32) -> Vec<i32> {
+    let entries = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// How long any thread of this machine had a processor (`schedstat`); nothing once it is gone.
+pub(crate) fn processor_time_of_any(thread: i32) -> Duration {
+    let text = read(&format!("/proc/{thread}/schedstat"));
+    Duration::from_nanos(text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default())
 }
 
 /// How long one thread of this process had a processor.

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::figure::Figure;
 use crate::forwarding::{BATCH, USUAL_SIZE, WINDOW};
 use crate::lane::{Lane, Traffic};
+use crate::progress::Progress;
 use crate::sample::Sample;
 use crate::subject::Subject;
 use crate::treatment::Treatment;
@@ -54,8 +55,9 @@ pub(crate) fn measure(rounds: usize) -> Result<Vec<Figure>> {
         let (ratio, ratio_of_all) = (Sample::default(), Sample::default());
         options.push(Measured { treatment, lane: lane(treatment)?, ratio, ratio_of_all });
     }
+    let progress = Progress::of(rounds);
     for round in 0..rounds {
-        eprintln!("bench: round {} of {rounds}", round + 1);
+        progress.tell(round);
         // Every option between two turns of the plain relay, whose mean it is compared with.
         let mut before = rate(&mut plain, FLOWS)?;
         for pair in options.chunks_mut(2) {

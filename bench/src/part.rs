@@ -1,6 +1,6 @@
-//! The parts of the bench, how long each measures, and the figures that each yields.
+//! The parts of the bench, and the figures that each yields.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -8,13 +8,17 @@ use clap::ValueEnum;
 use crate::books;
 use crate::bulk;
 use crate::calls;
+use crate::compare;
 use crate::cost;
 use crate::effect;
+use crate::effort::Effort;
 use crate::fan_out;
 use crate::figure::Figure;
 use crate::forwarding::{self, Forwarding};
 use crate::latency::{self, Latency};
+use crate::measured::Measured;
 use crate::options;
+use crate::progress::Progress;
 use crate::punts;
 use crate::replay;
 use crate::restarts;
@@ -24,6 +28,8 @@ use crate::user;
 /// What is measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
+    /// Rates, delays and costs beside those of others.
+    Compare,
     /// Cost of the program for one packet.
     Cost,
     /// Cost of the program for the frames of the fixtures.
@@ -54,99 +60,10 @@ pub(crate) enum Part {
     Calls,
 }
 
-/// How much is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Effort {
-    /// Comparisons of program costs.
-    cost: usize,
-    /// How often the frames of the fixtures are timed.
-    fixtures: usize,
-    /// Comparisons of rates, at the usual packet size.
-    forwarding: usize,
-    /// Comparisons of rates, at other sizes; 0 leaves these out.
-    other_sizes: usize,
-    /// Comparisons of rates with and without an option.
-    options: usize,
-    /// Turns of each subject in which delays are measured.
-    latency: usize,
-    /// How often 100,000 legs are installed.
-    bulk: usize,
-    /// How often a rule is installed under traffic.
-    effect: usize,
-    /// How often the owner of the data plane is killed, and how often replaced.
-    restarts: usize,
-    /// Comparisons of the backend without XDP and a plain relay.
-    user: usize,
-    /// Comparisons of an AF_XDP worker and a bare redirect.
-    punts: usize,
-    /// Comparisons of groups and a bare redirect; seconds of pictures.
-    fan_out: usize,
-    /// Comparisons of XDP with other engines.
-    engines: usize,
-    /// How long calls are made at each rate.
-    calls: Duration,
-}
-
-impl Effort {
-    /// For continuous integration.
-    pub(crate) const QUICK: Self = Self {
-        cost: 40,
-        fixtures: 3,
-        forwarding: 13,
-        other_sizes: 0,
-        options: 9,
-        latency: 4,
-        bulk: 3,
-        effect: 300,
-        restarts: 3,
-        user: 7,
-        punts: 7,
-        fan_out: 5,
-        engines: 9,
-        calls: Duration::from_secs(3),
-    };
-    /// For figures that are published.
-    pub(crate) const FULL: Self = Self {
-        cost: 400,
-        fixtures: 31,
-        forwarding: 41,
-        other_sizes: 15,
-        options: 41,
-        latency: 30,
-        bulk: 15,
-        effect: 1000,
-        restarts: 10,
-        user: 41,
-        punts: 41,
-        fan_out: 25,
-        engines: 41,
-        calls: Duration::from_secs(10),
-    };
-
-    /// For a figure that missed its bar.
-    pub(crate) fn twice(self) -> Self {
-        Self {
-            cost: 2 * self.cost,
-            fixtures: 2 * self.fixtures,
-            forwarding: 2 * self.forwarding,
-            other_sizes: 2 * self.other_sizes,
-            options: 2 * self.options,
-            latency: 2 * self.latency,
-            bulk: 2 * self.bulk,
-            effect: 2 * self.effect,
-            restarts: 2 * self.restarts,
-            user: 2 * self.user,
-            punts: 2 * self.punts,
-            fan_out: 2 * self.fan_out,
-            engines: 2 * self.engines,
-            calls: 2 * self.calls,
-        }
-    }
-}
-
 impl Part {
     /// Every part, in the order in which they are measured.
     pub(crate) const ALL: &'static [Self] = &[
+        Self::Compare,
         Self::Cost,
         Self::Fixtures,
         Self::Forwarding,
@@ -166,6 +83,7 @@ impl Part {
     /// Its title in the report.
     pub(crate) fn title(self) -> &'static str {
         match self {
+            Self::Compare => "the relay beside others, two processors, in turns",
             Self::Cost => "cost of the program for one packet, one flow",
             Self::Fixtures => {
                 "cost of the program for a frame of each group of fixtures, over one that passes all"
@@ -202,28 +120,34 @@ impl Part {
     }
 
     /// Measures; tells progress on standard error.
-    pub(crate) fn measure(self, effort: Effort) -> Result<Vec<Figure>> {
+    pub(crate) fn measure(self, effort: Effort) -> Result<Measured> {
         eprintln!("bench: {}", self.title());
         let start = Instant::now();
-        let figures = match self {
-            Self::Cost => costs(effort),
-            Self::Fixtures => replay::measure(effort.fixtures),
-            Self::Forwarding => rates(effort),
-            Self::Options => options::measure(effort.options),
-            Self::Latency => delays(effort),
-            Self::Bulk => bulk_times(effort),
-            Self::Effect => rule_effect(effort),
-            Self::Books => books_of_packets(),
-            Self::Restarts => changes_of_owner(effort),
-            Self::User => user::measure(effort.user),
-            Self::Punts => punts::measure(effort.punts),
-            Self::Fanout => fan_out::measure(effort.fan_out),
-            Self::Engines => fan_out::compare(effort.engines),
-            Self::Calls => call_rate(effort),
+        let measured = match self {
+            Self::Compare => compare::measure(effort.compare),
+            Self::Cost => plain(costs(effort)),
+            Self::Fixtures => plain(replay::measure(effort.fixtures)),
+            Self::Forwarding => plain(rates(effort)),
+            Self::Options => plain(options::measure(effort.options)),
+            Self::Latency => plain(delays(effort)),
+            Self::Bulk => plain(bulk_times(effort)),
+            Self::Effect => plain(rule_effect(effort)),
+            Self::Books => plain(books_of_packets()),
+            Self::Restarts => plain(changes_of_owner(effort)),
+            Self::User => plain(user::measure(effort.user)),
+            Self::Punts => plain(punts::measure(effort.punts)),
+            Self::Fanout => plain(fan_out::measure(effort.fan_out)),
+            Self::Engines => plain(fan_out::compare(effort.engines)),
+            Self::Calls => plain(call_rate(effort)),
         };
         eprintln!("bench: took {:.0} s", start.elapsed().as_secs_f64());
-        figures.with_context(|| format!("measuring: {}", self.title()))
+        measured.with_context(|| format!("measuring: {}", self.title()))
     }
+}
+
+/// What has figures and nothing else.
+fn plain(figures: Result<Vec<Figure>>) -> Result<Measured> {
+    figures.map(Measured::from)
 }
 
 fn costs(effort: Effort) -> Result<Vec<Figure>> {
@@ -248,8 +172,8 @@ fn rates(effort: Effort) -> Result<Vec<Figure>> {
         if rounds == 0 {
             continue;
         }
-        let rates =
-            lanes.measure(sizes, rounds, |round| eprintln!("bench: round {} of {rounds}", round + 1))?;
+        let progress = Progress::of(rounds);
+        let rates = lanes.measure(sizes, rounds, |round| progress.tell(round))?;
         figures.extend(rates.iter().flat_map(forwarding::Rates::figures));
     }
     let (bare, relay) = lanes.accounts()?;

@@ -8,7 +8,8 @@ use aya::programs::{ProgramFd, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
 
 use crate::records::{
-    Arrivals, CPUS, FRAMES, Headers, LONGEST, Load, Replay, ReplayedFrame, SAMPLES_PER_CPU, Turn,
+    Arrivals, ArrivingStream, CPUS, FRAMES, Headers, LONGEST, Load, Replay, ReplayedFrame, SAMPLES_PER_CPU,
+    SentStream, Slot, Slots, StreamLoad, Turn,
 };
 
 /// Gives the bytes the alignment that an ELF reader needs.
@@ -29,6 +30,16 @@ unsafe impl Pod for Arrivals {}
 unsafe impl Pod for Replay {}
 // SAFETY: as above.
 unsafe impl Pod for ReplayedFrame {}
+// SAFETY: as above.
+unsafe impl Pod for StreamLoad {}
+// SAFETY: as above.
+unsafe impl Pod for SentStream {}
+// SAFETY: as above.
+unsafe impl Pod for ArrivingStream {}
+// SAFETY: as above.
+unsafe impl Pod for Slot {}
+// SAFETY: as above.
+unsafe impl Pod for Slots {}
 
 /// What a program is for; the name is the one in the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +86,12 @@ pub(crate) enum Role {
     Time,
     /// The same for what is addressed as expected, whatever else it says.
     TimeAddressed,
+    /// Sends the packets of streams in turn, at a set rate.
+    SendSteadily,
+    /// Sends the packets of streams as a timetable says.
+    SendByTimetable,
+    /// Checks and follows each stream.
+    CheckStreams,
 }
 
 impl Role {
@@ -101,6 +118,9 @@ impl Role {
             Self::FollowEach => "follow_each",
             Self::Time => "time",
             Self::TimeAddressed => "time_addressed",
+            Self::SendSteadily => "send_steadily",
+            Self::SendByTimetable => "send_by_timetable",
+            Self::CheckStreams => "check_streams",
         }
     }
 }
@@ -141,6 +161,23 @@ impl Programs {
             replayed: take(&mut ebpf, "REPLAYED")?,
             ebpf,
         })
+    }
+
+    /// Takes a map that only one room of the bench uses, as the type that it must have.
+    pub(crate) fn take_map<M>(&mut self, name: &str) -> Result<M>
+    where
+        M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+    {
+        take(&mut self.ebpf, name)
+    }
+
+    /// Each processor's generator starts at another stream, and at once.
+    pub(crate) fn rewind_turns(&mut self, streams: u32) -> Result<()> {
+        let turns = self.turn.get(&0, 0)?;
+        let turns =
+            turns.iter().zip(0..).map(|(turn, cpu)| Turn { flow: cpu % streams.max(1), due: 0, ..*turn });
+        self.turn.set(0, PerCpuValues::try_from(turns.collect::<Vec<_>>())?, 0)?;
+        Ok(())
     }
 
     /// A program that was loaded.
@@ -196,11 +233,7 @@ impl Programs {
     pub(crate) fn set_load(&mut self, load: Load, expected: Headers) -> Result<()> {
         self.load.set(0, load, 0)?;
         self.expected.set(0, expected, 0)?;
-        let turns = self.turn.get(&0, 0)?;
-        let turns =
-            turns.iter().zip(0..).map(|(turn, cpu)| Turn { flow: cpu % load.flows.max(1), due: 0, ..*turn });
-        self.turn.set(0, PerCpuValues::try_from(turns.collect::<Vec<_>>())?, 0)?;
-        Ok(())
+        self.rewind_turns(load.flows)
     }
 
     /// Packets that the generator of each processor sent since the start.

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: hands its arguments to the program `bench`, built for release and run as root.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -18,9 +19,16 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The short form with thresholds on ratios, as continuous integration runs it.
-    pub(crate) fn quick_check() -> Self {
-        Self { arguments: vec!["--quick".into(), "--check".into()] }
+    /// The short form with thresholds on ratios, as continuous integration runs it: with what is missing of the programs to
+    /// compare with, a report and a page, and compared with an earlier report if there is one.
+    pub(crate) fn quick_check(report: &Path, page: &Path, earlier: Option<&Path>) -> Self {
+        let mut arguments: Vec<OsString> =
+            ["--quick", "--check", "--install-peers"].map(OsString::from).into();
+        let files = [("--json", Some(report)), ("--html", Some(page)), ("--baseline", earlier)];
+        for (option, file) in files {
+            arguments.extend(file.into_iter().flat_map(|file| [option.into(), file.into()]));
+        }
+        Self { arguments }
     }
 }
 

@@ -13,6 +13,7 @@ mod records;
 mod replay;
 mod shape;
 mod sink;
+mod streams;
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
 use aya_ebpf::macros::xdp;
@@ -144,6 +145,24 @@ pub fn time_addressed(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn time(ctx: XdpContext) -> u32 {
     sink::time(&ctx)
+}
+
+/// Sends the packets of streams in turn, at a set rate, each with its number and the time of its departure.
+#[xdp(frags)]
+pub fn send_steadily(ctx: XdpContext) -> u32 {
+    streams::send_steadily(&ctx)
+}
+
+/// Sends the packets of streams as a timetable says.
+#[xdp(frags)]
+pub fn send_by_timetable(ctx: XdpContext) -> u32 {
+    streams::send_by_timetable(&ctx)
+}
+
+/// Checks the packets of streams, and follows the numbers of each.
+#[xdp]
+pub fn check_streams(ctx: XdpContext) -> u32 {
+    streams::check(&ctx)
 }
 
 #[cfg(target_arch = "bpf")]

@@ -4,7 +4,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray, ProgramArray};
 
 use crate::records::{
-    Arrivals, CPUS, FOLLOWED_FLOWS, FRAMES, Headers, Load, Replay, ReplayedFrame, SAMPLES_PER_CPU, Turn,
+    Arrivals, ArrivingStream, CPUS, FOLLOWED_FLOWS, FRAMES, Headers, Load, Replay, ReplayedFrame,
+    SAMPLES_PER_CPU, SLOTS_PER_CPU, STREAMS, SentStream, Slot, Slots, StreamLoad, Turn,
 };
 
 /// What the generator sends.
@@ -47,3 +48,23 @@ pub(crate) static REPLAY: Array<Replay> = Array::with_max_entries(1, 0);
 /// Slot 0: the program that `again` and `replay` run.
 #[map]
 pub(crate) static MEASURED: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// What streams that are followed have in common.
+#[map]
+pub(crate) static STREAM_LOAD: Array<StreamLoad> = Array::with_max_entries(1, 0);
+
+/// Those streams on their way out.
+#[map]
+pub(crate) static SENT_STREAMS: Array<SentStream> = Array::with_max_entries(STREAMS, 0);
+
+/// The same streams at the sink.
+#[map]
+pub(crate) static ARRIVING_STREAMS: Array<ArrivingStream> = Array::with_max_entries(STREAMS, 0);
+
+/// The timetable of each processor.
+#[map]
+pub(crate) static TIMETABLE: Array<Slot> = Array::with_max_entries(CPUS * SLOTS_PER_CPU, 0);
+
+/// How many slots of it are in use.
+#[map]
+pub(crate) static SLOTS: Array<Slots> = Array::with_max_entries(1, 0);

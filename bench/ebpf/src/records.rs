@@ -137,3 +137,97 @@ pub struct Replay {
     /// Bytes of the one before, as it was handed over.
     pub length: u32,
 }
+
+/// Streams that have a record each, on the way out and at the sink.
+pub const STREAMS: u32 = 100_000;
+
+/// Packets of a timetable, for each processor.
+pub const SLOTS_PER_CPU: u32 = 1 << 16;
+
+/// What all streams have in common, each field as it lies in the packet unless it says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct StreamLoad {
+    /// Destination and source MAC address of what is sent.
+    pub macs: [u32; 3],
+    /// Source address of what is sent.
+    pub source: u32,
+    /// Destination and source MAC address of what has to arrive.
+    pub arriving_macs: [u32; 3],
+    /// Number of streams that take turns.
+    pub streams: u32,
+    /// From one packet's stream to the next one's.
+    pub step: u32,
+    /// Bytes of the shortest packets: the last word of one would else stay in a frame that is used for a longer one.
+    pub shortest: u32,
+    /// From one packet of a processor to its next, in 256ths of a nanosecond; 0 is at once.
+    pub interval: u64,
+    /// How long the whole of a timetable takes, in nanoseconds; below 2^40.
+    pub period: u64,
+    /// When a timetable begins, CLOCK_MONOTONIC in nanoseconds; 0 is when it is first looked at.
+    pub start: u64,
+    /// Delays are kept of packets whose count has none of these bits.
+    pub sampling: u64,
+}
+
+/// A stream on its way out, each field as it lies in the packet unless it says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SentStream {
+    /// Destination address.
+    pub destination: u32,
+    /// Source and destination port.
+    pub ports: u32,
+    /// Version, header length, type of service and length of the IP packet.
+    pub version: u32,
+    /// Time to live, protocol and header checksum.
+    pub hops: u32,
+    /// UDP length and checksum.
+    pub udp: u32,
+    /// Bytes of a packet from its Ethernet header on, in the machine's byte order.
+    pub length: u32,
+    /// The number of the next packet.
+    pub next: u32,
+    /// Fills the record up to half a cache line.
+    pub reserved: u32,
+}
+
+/// A stream at the sink, each field as it lies in the packet unless it says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ArrivingStream {
+    /// Source address.
+    pub source: u32,
+    /// Source and destination port.
+    pub ports: u32,
+    /// UDP length and checksum.
+    pub udp: u32,
+    /// Bytes of a packet from its Ethernet header on, in the machine's byte order.
+    pub length: u32,
+    /// The number that has to come next.
+    pub expected: u32,
+    /// Numbers that were left out.
+    pub missing: u32,
+    /// Packets that came after one with a higher number.
+    pub late: u32,
+    /// Destination address.
+    pub destination: u32,
+}
+
+/// A packet of a timetable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Slot {
+    /// When it leaves: a share of the timetable's whole time, 2^32 being all of it.
+    pub at: u32,
+    /// Whose it is.
+    pub stream: u32,
+}
+
+/// How many packets the timetables of the processors have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Slots {
+    /// One number for each processor.
+    pub count: [u32; CPUS as usize],
+}

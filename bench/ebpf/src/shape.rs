@@ -44,3 +44,23 @@ impl Shape for Ipv6 {
     const TAGGED: bool = false;
     const IPV6: bool = true;
 }
+
+/// IPv4, no tag, with what a stream's packets say of themselves behind the RTP header (see [`FollowedIpv4::NUMBER`]).
+#[derive(Clone, Copy)]
+pub(crate) struct FollowedIpv4;
+impl Shape for FollowedIpv4 {
+    const TAGGED: bool = false;
+    const IPV6: bool = false;
+    const SHORTEST: usize = Self::SEQUENCE_INVERTED + 2 + 4;
+}
+impl FollowedIpv4 {
+    /// Where the number is. Whatever changes from packet to packet is there again with every bit inverted, so that the UDP
+    /// checksum stays.
+    pub(crate) const NUMBER: usize = Self::STAMP;
+    pub(crate) const NUMBER_INVERTED: usize = Self::NUMBER + 4;
+    /// Where the time of departure is, in nanoseconds.
+    pub(crate) const TIME: usize = Self::NUMBER + 8;
+    pub(crate) const TIME_INVERTED: usize = Self::NUMBER + 12;
+    /// Where the lower half of the number is, inverted, for the RTP sequence number.
+    pub(crate) const SEQUENCE_INVERTED: usize = Self::NUMBER + 16;
+}
