@@ -34,7 +34,9 @@ const STEADY: u32 = 8;
 /// From one packet for those to the next.
 const STEADY_INTERVAL: Duration = Duration::from_micros(100);
 /// Comings and goings.
-const CHURN: usize = 100_000;
+const CHURN: u32 = 100_000;
+/// From one who comes and goes to the next: places of legs rest for a while, and packets are to meet many changes.
+const CHURN_INTERVAL: Duration = Duration::from_micros(100);
 
 /// Measures both.
 pub(super) fn measure(rounds: usize) -> Result<Vec<Figure>> {
@@ -44,7 +46,7 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Figure>> {
         Figure::single("join_p99_ms", joined.quantile(0.99), "ms"),
         Figure::median("join_p50_ms", &joined, "ms"),
         Figure::single("churn_damage", number(damage), "copies"),
-        Figure::single("churn_changes", number(CHURN as u64), "joins and leaves"),
+        Figure::single("churn_changes", number(CHURN.into()), "joins and leaves"),
     ])
 }
 
@@ -98,8 +100,12 @@ fn churn() -> Result<u64> {
     join(&lane, source, 0..STEADY)?;
     let traffic = Traffic { size: SIZE, flows: 1, batch: 1, interval: STEADY_INTERVAL };
     lane.while_sending(traffic, 1, |lane, _| {
+        let start = Instant::now();
         for change in 0..CHURN / 2 {
-            let flow = FOLLOWED_FLOWS + u32::try_from(change)? % 2_000;
+            while start.elapsed() < CHURN_INTERVAL * change {
+                std::hint::spin_loop();
+            }
+            let flow = FOLLOWED_FLOWS + change % 2_000;
             let legs = join(lane, source, flow..flow + 1)?;
             lane.relay()?.relay.remove(&legs);
         }
