@@ -47,7 +47,7 @@ impl Effort {
         fixtures: 2,
         forwarding: 9,
         other_sizes: 0,
-        options: 4,
+        options: 9,
         latency: 2,
         bulk: 3,
         effect: 300,

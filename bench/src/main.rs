@@ -62,7 +62,7 @@ use thresholds::Thresholds;
 /// Measures Culvert on veth pairs in network namespaces of its own. Takes root, and a machine that does little else.
 #[derive(Parser)]
 struct Options {
-    /// Measure for at most three minutes.
+    /// Measure for three and a half minutes, less thoroughly.
     #[arg(long)]
     quick: bool,
     /// Fail if a figure misses its bar in bench/thresholds.toml. One that does is measured once more, twice as long;
