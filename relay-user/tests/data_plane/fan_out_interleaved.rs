@@ -1,7 +1,7 @@
 //! Several groups at once: the packets of four cameras come between each other, and each goes to its own receivers alone, in
 //! order and whole.
 
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddrV4, TcpStream, UdpSocket};
 use std::sync::Barrier;
 use std::time::Instant;
 
@@ -39,6 +39,10 @@ impl Groups {
         let mut ethtool = viewer.command("ethtool");
         assert!(ethtool.args(["-L", Topology::TERMINAL_DEVICE, "rx", &cpus]).status().unwrap().success());
         let side = Topology::CAMERA;
+        // Until the cameras' kernel knows our MAC address it keeps packets back, and later ones pass them. Nobody listens there; the
+        // refusal comes when it does.
+        let refused = bench.topology.camera.run(|| TcpStream::connect((side.relay, 9))).unwrap();
+        assert!(refused.is_err());
         let camera = |number: u16| {
             LegSpec::new(SocketAddrV4::new(side.relay, CAMERA_LEG + 2 * number).into())
                 .remote(SocketAddrV4::new(side.terminal, CAMERA_PORT + 2 * number).into())
